@@ -1,0 +1,37 @@
+"""Exact, fused cross-entropy for NumPy: loss, gradient and Hessian in one SIMD pass."""
+
+try:
+    from cekernels import _kernels as _kernels
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "the compiled part of cekernels is missing: this is its source folder without a build. "
+        "Leave the folder, or install from it with `pip install -e .`"
+    ) from error
+
+from cekernels import metrics, special
+from cekernels._runtime import get_num_threads, set_num_threads, show_config, threads
+from cekernels._stats import LossStats
+from cekernels._validation import LabelError
+from cekernels._version import __version__
+from cekernels.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+)
+from cekernels.metrics import log_loss
+
+__all__ = [
+    "LabelError",
+    "LossStats",
+    "__version__",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "get_num_threads",
+    "log_loss",
+    "metrics",
+    "set_num_threads",
+    "show_config",
+    "special",
+    "threads",
+]

@@ -1,0 +1,522 @@
+"""Cross-entropy losses with their gradients and Hessians, in one pass through memory."""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cekernels import _kernels, _parallel
+from cekernels import _validation
+from cekernels._runtime import effective_threads
+from cekernels._stats import LossStats
+from cekernels._validation import Array, Denominator, Reduction
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy"]
+
+
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_value: float | None = None,
+    reduction: Reduction = "mean",
+    denominator: Denominator = "weight",
+    return_grad: bool = False,
+    return_hess: bool = False,
+    return_proba: bool = False,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    hess_out: Array | None = None,
+    proba_out: Array | None = None,
+    check: bool = True,
+    n_threads: int | None = None,
+) -> Any:
+    r"""Binary cross-entropy of logits.
+
+    .. math::
+
+        \ell = w\,[q\,y'\,\log(1 + e^{-x}) + (1 - y')\,\log(1 + e^{x})],
+        \qquad y' = y (1 - \varepsilon) + \varepsilon / 2
+
+    for logit x, target y, sample weight w, positive weight q and smoothing :math:`\varepsilon`.
+    The gradient is :math:`w\,[(1 - y')\,\sigma(x) - q\,y'\,\sigma(-x)]`, the Hessian's diagonal
+    :math:`w\,[q\,y' + 1 - y']\,\sigma(x)\,\sigma(-x)`.
+
+    Parameters
+    ----------
+    logits : array_like of float32 or float64
+        Log-odds, of any shape; each entry stands for itself.
+    targets : array_like
+        Probabilities of the positive class, or labels 0 and 1, in the shape of logits.
+    sample_weight : array_like, optional
+        Weights; broadcast to the shape of logits.  An entry of weight 0 counts for nothing,
+        whatever its logit is.
+    pos_weight : array_like, optional
+        Weight of the positive class; broadcast to the shape of logits.  Not part of the mean's
+        denominator.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards 1/2.
+    ignore_value : float, optional
+        Entries with this target (nan: any NaN) count for nothing.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
+        What "mean" divides by: the sum of the weights of the entries that are not ignored, their
+        number, or this number.
+    return_grad, return_hess, return_proba : bool
+        Also return the gradient of the returned value, the diagonal of its Hessian,
+        :math:`\sigma(x)`.
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
+        Take these results, and ask for them; of the shape and dtype of logits.  ``grad_out`` may be
+        logits itself.
+    check : bool
+        Raise for targets outside [0, 1].
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
+
+    Returns
+    -------
+    loss : float, ndarray or LossStats
+        As `reduction` says; arrays have the dtype of logits.
+    grad, hess, proba : ndarray
+        Those that were asked for, in this order.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong type; arrays of complex numbers, objects or foreign byte order.
+    ValueError
+        An argument of the wrong shape or value; a target outside [0, 1].
+
+    Warns
+    -----
+    RuntimeWarning
+        The mean of nothing, which is nan with gradient 0.
+
+    Notes
+    -----
+    Losses are within 2 ulp and derivatives within 3 ulp of the exact value, however small they are.
+    Infinite logits have the limit: 0 on the right side, inf on the wrong one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cekernels import binary_cross_entropy_with_logits
+    >>> loss, grad = binary_cross_entropy_with_logits(
+    ...     np.array([-1.7723, -1.5965, 0.8863]), np.array([0, 1, 0]), return_grad=True)
+    >>> round(loss, 4), grad.round(4)
+    (1.0565, array([ 0.0484, -0.2772,  0.236 ]))
+    """
+    return _binary(
+        logits,
+        targets,
+        "logits",
+        sample_weight=sample_weight,
+        pos_weight=pos_weight,
+        label_smoothing=label_smoothing,
+        ignore_value=ignore_value,
+        reduction=reduction,
+        denominator=denominator,
+        wanted={"grad": return_grad, "hess": return_hess, "proba": return_proba},
+        given={"loss": out, "grad": grad_out, "hess": hess_out, "proba": proba_out},
+        check_values=check,
+        n_threads=n_threads,
+    )
+
+
+def binary_cross_entropy(
+    probs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    eps: float | None = None,
+    log_min: float | None = None,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_value: float | None = None,
+    reduction: Reduction = "mean",
+    denominator: Denominator = "weight",
+    return_grad: bool = False,
+    return_hess: bool = False,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    hess_out: Array | None = None,
+    check: bool = True,
+    n_threads: int | None = None,
+) -> Any:
+    r"""Binary cross-entropy of probabilities.
+
+    .. math:: \ell = -w\,[y'\,\log p + (1 - y')\,\log(1 - p)]
+
+    exactly: inf where p is 0 for a positive, with :math:`0 \log 0 = 0`.  The gradient, with respect
+    to p, is :math:`w\,[(1 - y') / (1 - p) - y' / p]`, the Hessian's diagonal
+    :math:`w\,[(1 - y') / (1 - p)^2 + y' / p^2]`.  Where logits are at hand,
+    `binary_cross_entropy_with_logits` is exact in the tails too, which p no longer holds.
+
+    Parameters
+    ----------
+    probs : array_like of float32 or float64
+        Probabilities of the positive class, of any shape.
+    targets : array_like
+        Probabilities or labels 0 and 1, in the shape of probs.
+    eps : float, optional
+        Clip p and 1 - p to [eps, 1 - eps]; the gradient is 0 where that changes them.
+    log_min : float, optional
+        Lower bound of both logarithms, -100 for that of torch's ``BCELoss``; the derivative of a
+        bounded logarithm is 0.
+    sample_weight, label_smoothing, ignore_value, reduction, denominator
+        As in `binary_cross_entropy_with_logits`.
+    return_grad, return_hess, out, grad_out, hess_out, n_threads
+        As in `binary_cross_entropy_with_logits`.
+    check : bool
+        Raise for probabilities or targets outside [0, 1].
+
+    Returns
+    -------
+    loss : float, ndarray or LossStats
+        As `reduction` says; arrays have the dtype of probs.
+    grad, hess : ndarray
+        Those that were asked for, in this order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `binary_cross_entropy_with_logits`; also for a probability outside [0, 1].
+
+    Warns
+    -----
+    RuntimeWarning
+        The mean of nothing, which is nan with gradient 0.
+
+    Notes
+    -----
+    Losses are within 2 ulp and derivatives within 3 ulp of the exact value for labels 0 and 1.
+
+    Examples
+    --------
+    >>> from cekernels import binary_cross_entropy
+    >>> round(binary_cross_entropy([0.9, 0.2], [1, 0]), 4)
+    0.1643
+    >>> binary_cross_entropy([0.0], [1]), round(binary_cross_entropy([0.0], [1], eps=1e-7), 4)
+    (inf, 16.1181)
+    """
+    return _binary(
+        probs,
+        targets,
+        "probs",
+        sample_weight=sample_weight,
+        label_smoothing=label_smoothing,
+        ignore_value=ignore_value,
+        reduction=reduction,
+        denominator=denominator,
+        wanted={"grad": return_grad, "hess": return_hess},
+        given={"loss": out, "grad": grad_out, "hess": hess_out},
+        check_values=check,
+        n_threads=n_threads,
+        eps=eps,
+        log_min=log_min,
+    )
+
+
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+    denominator: Denominator = "weight",
+    return_grad: bool = False,
+    return_hess: bool = False,
+    return_proba: bool = False,
+    return_lse: bool = False,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    hess_out: Array | None = None,
+    proba_out: Array | None = None,
+    n_threads: int | None = None,
+) -> Any:
+    r"""Softmax cross-entropy of logits, with labels or probabilities as targets.
+
+    .. math::
+
+        \ell = \sum_c q_c\,(\mathrm{lse}(x) - x_c), \qquad
+        q_c = w\,v_c\,[t_c (1 - \varepsilon) + \varepsilon / C], \qquad
+        \mathrm{lse}(x) = \log \sum_c e^{x_c}
+
+    for logits x of C classes, targets t (one-hot for a label), sample weight w, class weights v and
+    smoothing :math:`\varepsilon`.  With :math:`A = \sum_c q_c` and :math:`p` the softmax of x, the
+    gradient is :math:`A\,p_c - q_c`, the Hessian's diagonal :math:`A\,p_c (1 - p_c)`.
+
+    Parameters
+    ----------
+    logits : array_like of float32 or float64
+        Shape (..., C): the last axis runs over the classes.
+    targets : array_like
+        Integers: labels in [0, C), of shape (...).  Floats: probabilities of shape (..., C); they
+        need not sum to 1.
+    class_weight : array_like, optional
+        Weights of the classes, of shape (C,).
+    sample_weight : array_like, optional
+        Weights of the samples; broadcast to shape (...).  A sample of weight 0 counts for nothing,
+        whatever its logits are.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards the uniform distribution.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
+        What "mean" divides by: the sum of w times the class weight of the target,
+        :math:`\sum_c t_c v_c`, over the samples that are not ignored; their number; or this number.
+    return_grad, return_hess, return_proba, return_lse : bool
+        Also return the gradient of the returned value, the diagonal of its Hessian, the softmax of
+        the logits, their logsumexp.
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
+        Take these results, and ask for them; of the shape and dtype of logits.  ``grad_out`` may be
+        logits itself.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
+
+    Returns
+    -------
+    loss : float, ndarray or LossStats
+        As `reduction` says; arrays have the dtype of logits.
+    grad, hess, proba, lse : ndarray
+        Those that were asked for, in this order.
+
+    Raises
+    ------
+    LabelError
+        A label that is no class; names it and its place.  Outputs are untouched.
+    TypeError
+        An argument of the wrong type; arrays of complex numbers, objects or foreign byte order.
+    ValueError
+        An argument of the wrong shape or value.
+
+    Warns
+    -----
+    RuntimeWarning
+        The mean of nothing, which is nan with gradient 0.
+
+    Notes
+    -----
+    Losses and gradients keep their relative accuracy however small they are, and a common offset of
+    the logits changes nothing.  A logit of -inf masks its class: probability 0, gradient 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cekernels import cross_entropy
+    >>> loss, grad = cross_entropy(np.array([[1.0, 0.0, 0.0, 0.0]]), [0], return_grad=True)
+    >>> round(loss, 4), grad.round(4)
+    (0.7437, array([[-0.5246,  0.1749,  0.1749,  0.1749]]))
+    >>> cross_entropy(np.array([100.0, 1.0, 1.0, 1.0]), 0)
+    3.0336...e-43
+    """
+    x = _validation.as_logit_rows(logits, "logits")
+    labels, target_proba = _validation.as_class_targets(targets, x)
+    samples = x.shape[:-1]
+    weight = _validation.as_broadcast(sample_weight, "sample_weight", samples)
+    weight_of_class = _validation.as_class_weight(class_weight, x)
+    ignored = _validation.as_ignored_label(ignore_index, labels)
+    smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
+    call = _Call(reduction, denominator, effective_threads(n_threads))
+    call.add("loss", samples, x.dtype, reduction == "none", out)
+    call.add("grad", x.shape, x.dtype, return_grad, grad_out)
+    call.add("hess", x.shape, x.dtype, return_hess, hess_out)
+    call.add("proba", x.shape, x.dtype, return_proba, proba_out)
+    call.add("lse", samples, x.dtype, return_lse, None)
+    call.check_memory(
+        {
+            "logits": logits,
+            "targets": targets,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+        }
+    )
+    job = _kernels.CrossEntropy(
+        x.reshape(-1, x.shape[-1]),
+        labels,
+        target_proba,
+        weight,
+        weight_of_class,
+        smoothing,
+        ignored,
+        *(call.buffer(name) for name in ("loss", "grad", "hess", "proba", "lse")),
+    )
+    n_samples = x.size // x.shape[-1]
+    stats = LossStats(0.0, float(n_samples), n_samples)
+    if labels is not None or call.needs_weight:
+        total_weight, count, invalid = job.scan()
+        if labels is not None:
+            _validation.check_label(invalid, labels, samples, x.shape[-1], ignore_index)
+        stats = LossStats(0.0, total_weight, count)
+    return call.run(job, stats)
+
+
+def _binary(
+    values: ArrayLike,
+    targets: ArrayLike,
+    name: str,
+    *,
+    sample_weight: ArrayLike | None,
+    pos_weight: ArrayLike | None = None,
+    label_smoothing: float,
+    ignore_value: float | None,
+    reduction: Reduction,
+    denominator: Denominator,
+    wanted: dict[str, bool],
+    given: dict[str, Array | None],
+    check_values: bool,
+    n_threads: int | None,
+    eps: float | None = None,
+    log_min: float | None = None,
+) -> Any:
+    x = _validation.as_floats(values, name)
+    y = _validation.as_operand(targets, "targets", x.shape)
+    weight = _validation.as_broadcast(sample_weight, "sample_weight", x.shape)
+    weight_of_positive = _validation.as_broadcast(pos_weight, "pos_weight", x.shape)
+    smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
+    ignored = None if ignore_value is None else _validation.as_number(ignore_value, "ignore_value")
+    call = _Call(reduction, denominator, effective_threads(n_threads))
+    call.add("loss", x.shape, x.dtype, reduction == "none", given["loss"])
+    for output in wanted:
+        call.add(output, x.shape, x.dtype, wanted[output], given[output])
+    call.check_memory(
+        {
+            name: values,
+            "targets": targets,
+            "sample_weight": sample_weight,
+            "pos_weight": pos_weight,
+        }
+    )
+    job = _kernels.Binary(
+        x.reshape(-1),
+        y,
+        weight,
+        weight_of_positive,
+        smoothing,
+        ignored,
+        *(call.buffer(output) for output in ("loss", "grad", "hess", "proba")),
+        name == "probs",
+        _validation.as_clip(eps),
+        _validation.as_log_bound(log_min),
+    )
+    if check_values and name == "probs":
+        _validation.check_proba(job.scan_probs(), x)
+    stats = LossStats(0.0, float(x.size), x.size)
+    check_targets = check_values and y.dtype.kind != "b"
+    if check_targets or weight is not None or ignored is not None:
+        total_weight, count, invalid = job.scan()
+        if check_targets:
+            _validation.check_target(invalid, np.asarray(targets))
+        stats = LossStats(0.0, total_weight, count)
+    return call.run(job, stats)
+
+
+@dataclass
+class _Output:
+    """An array that was asked for, and the C-contiguous memory that the kernel writes."""
+
+    array: Array
+    buffer: Array
+
+    def finish(self) -> Any:
+        if self.buffer is not self.array:
+            self.array[...] = self.buffer
+        return self.array
+
+
+@dataclass
+class _Call:
+    """What a call returns: its outputs, its reduction, and how many threads make them."""
+
+    reduction: Reduction
+    denominator: Denominator
+    n_threads: int
+    outputs: dict[str, _Output] = field(default_factory=dict)
+    given: dict[str, Array | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _validation.check_reduction(self.reduction)
+        _validation.check_denominator(self.denominator)
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether the result depends on the sum of the weights."""
+        return self.reduction == "stats" or (
+            self.reduction == "mean" and self.denominator == "weight"
+        )
+
+    def add(
+        self, name: str, shape: tuple[int, ...], dtype: Any, wanted: bool, out: Array | None
+    ) -> None:
+        """Make room for an output, where it is wanted or `out` is given."""
+        if out is None:
+            if wanted:
+                array = np.empty(shape, dtype)
+                self.outputs[name] = _Output(array, array)
+            return
+        argument = "out" if name == "loss" else f"{name}_out"
+        if name == "loss" and self.reduction != "none":
+            raise ValueError(f"out takes the losses of reduction='none', not of {self.reduction!r}")
+        _validation.check_output(out, argument, shape, dtype)
+        self.given[argument] = out
+        is_plain = out.flags.c_contiguous and out.flags.aligned
+        self.outputs[name] = _Output(out, out if is_plain else np.empty(shape, dtype))
+
+    def check_memory(self, inputs: dict[str, Any]) -> None:
+        """Raise where a given output overlaps anything but the logits that it replaces."""
+        if self.given:
+            _validation.check_overlap(self.given, inputs, ("grad_out", next(iter(inputs))))
+
+    def buffer(self, name: str) -> Array | None:
+        """Return the memory that the kernel writes, or None where it is not wanted."""
+        return self.outputs[name].buffer if name in self.outputs else None
+
+    def divisor(self, stats: LossStats) -> float:
+        """Return what the value is divided by: 1 but for a mean."""
+        if self.reduction != "mean":
+            return 1.0
+        if self.denominator == "weight":
+            return stats.weight
+        if self.denominator == "count":
+            return float(stats.count)
+        return float(self.denominator)
+
+    def run(self, job: Any, stats: LossStats) -> Any:
+        """Run the job and return the value, alone or in front of the other outputs."""
+        divisor = self.divisor(stats)
+        job.scale_grad(1.0 / divisor if divisor else 0.0)
+        _parallel.run(job, self.n_threads)
+        results = {name: output.finish() for name, output in self.outputs.items()}
+        loss = results.pop("loss", None)
+        value = self.value(job, stats, divisor) if loss is None else _unwrap(loss)
+        others = [_unwrap(result) for result in results.values()]
+        return (value, *others) if others else value
+
+    def value(self, job: Any, stats: LossStats, divisor: float) -> float | LossStats:
+        """Return the reduced loss."""
+        total = job.total()
+        if self.reduction == "stats":
+            return stats._replace(total=total)
+        if divisor == 0.0:
+            warnings.warn("the mean of no weight is nan", RuntimeWarning, stacklevel=5)
+            return float("nan")
+        return float(total / divisor)
+
+
+def _unwrap(array: Array) -> Any:
+    """Return a scalar for a 0-d array, as NumPy's functions do."""
+    return array if array.ndim else array[()]

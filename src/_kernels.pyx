@@ -1,0 +1,267 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The door to the C kernels: arrays become structs, one call runs without the GIL.
+
+No arithmetic and no checks: `cekernels._validation` has made every array what its name says.
+Operands are 1-d of any type and stride, or 0-d to stand for one repeated value; the logits and
+every output are C-contiguous arrays of one dtype, float32 or float64.
+"""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+
+from cek cimport *
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    #ifndef CEK_COMPILER
+    #define CEK_COMPILER "unknown"
+    #define CEK_FLAGS ""
+    #endif
+    """
+    const char *CEK_COMPILER
+    const char *CEK_FLAGS
+
+COMPILER = CEK_COMPILER.decode()
+FLAGS = CEK_FLAGS.decode()
+
+EXPIT = CEK_EXPIT
+LOG_EXPIT = CEK_LOG_EXPIT
+SOFTPLUS = CEK_SOFTPLUS
+EXP_NONPOS = CEK_EXP_NONPOS
+LOG1P_UNIT = CEK_LOG1P_UNIT
+LOG1P_NONNEG = CEK_LOG1P_NONNEG
+LOG_UNIT = CEK_LOG_UNIT
+
+cdef size_t n_isas
+cdef const cek_isa *isas = cek_isas(&n_isas)
+cdef const cek_isa *active = &isas[0]
+
+
+def built_isas():
+    """Names of the instruction sets that were compiled in, best last."""
+    return tuple(isas[i].name.decode() for i in range(n_isas))
+
+
+def supported_isas():
+    """Names of those that this processor and operating system run, best last."""
+    return tuple(isas[i].name.decode() for i in range(n_isas) if isas[i].supported())
+
+
+def active_isa():
+    """Name of the instruction set in use."""
+    return active.name.decode()
+
+
+def set_isa(str name not None):
+    """Use the instruction set of this name, which must be supported."""
+    global active
+    for i in range(n_isas):
+        if isas[i].name.decode() == name and isas[i].supported():
+            active = &isas[i]
+            return
+    raise ValueError(name)
+
+
+cdef inline const cek_table *table_of(cnp.ndarray array) noexcept:
+    return active.f32 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 else active.f64
+
+
+cdef inline void *data_of(object array) noexcept:
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+cdef cek_type type_of(cnp.ndarray array) noexcept:
+    cdef int type_number = cnp.PyArray_TYPE(array)
+    cdef cnp.npy_intp size = cnp.PyArray_ITEMSIZE(array)
+    if cnp.PyTypeNum_ISFLOAT(type_number):
+        return CEK_FLOAT32 if size == 4 else CEK_FLOAT64
+    if cnp.PyTypeNum_ISBOOL(type_number):
+        return CEK_BOOL
+    if cnp.PyTypeNum_ISSIGNED(type_number):
+        return CEK_INT8 if size == 1 else CEK_INT16 if size == 2 else CEK_INT32 if size == 4 else CEK_INT64
+    return CEK_UINT8 if size == 1 else CEK_UINT16 if size == 2 else CEK_UINT32 if size == 4 else CEK_UINT64
+
+
+cdef cek_in operand(object array) noexcept:
+    cdef cek_in result
+    result.data = data_of(array)
+    result.stride = 0
+    result.type = CEK_FLOAT64
+    if array is not None:
+        result.type = type_of(<cnp.ndarray> array)
+        if cnp.PyArray_NDIM(<cnp.ndarray> array) == 1:
+            result.stride = cnp.PyArray_STRIDES(<cnp.ndarray> array)[0]
+    return result
+
+
+cdef cnp.ndarray empty_sums(cnp.npy_intp n_chunks):
+    return cnp.PyArray_EMPTY(1, &n_chunks, cnp.NPY_FLOAT64, 0)
+
+
+cdef class Job:
+    """One call's arrays and options; `run` works on chunks [begin, end), in any thread and order."""
+
+    cdef const cek_table *table
+    cdef object arrays  # keeps the memory alive that args points to
+    cdef cnp.ndarray sums
+    cdef readonly Py_ssize_t n_chunks
+
+    def total(self):
+        """Sum of the losses, after every chunk was run."""
+        return cek_tree_sum(<double *> cnp.PyArray_DATA(self.sums), self.n_chunks)
+
+
+cdef class Binary(Job):
+    """Binary cross-entropy, from logits or from probabilities."""
+
+    cdef cek_binary_args args
+    cdef bint from_probs
+
+    def __init__(
+        self, input, targets, sample_weight, pos_weight, double label_smoothing, ignore_value,
+        loss, grad, hess, proba, bint from_probs=False, double eps=0.0, log_min=None,
+    ):
+        self.arrays = (input, targets, sample_weight, pos_weight, loss, grad, hess, proba)
+        self.table = table_of(input)
+        self.from_probs = from_probs
+        self.args.n = cnp.PyArray_SIZE(input)
+        self.args.input = operand(input)
+        self.args.targets = operand(targets)
+        self.args.sample_weight = operand(sample_weight)
+        self.args.pos_weight = operand(pos_weight)
+        self.args.label_smoothing = label_smoothing
+        self.args.ignore = ignore_value is not None
+        self.args.ignore_value = ignore_value or 0.0
+        self.args.eps = eps
+        self.args.log_min = float("-inf") if log_min is None else log_min
+        self.args.grad_scale = 1.0
+        self.args.loss = data_of(loss)
+        self.args.grad = data_of(grad)
+        self.args.hess = data_of(hess)
+        self.args.proba = data_of(proba)
+        self.n_chunks = (self.args.n + CEK_CHUNK - 1) // CEK_CHUNK
+        self.sums = empty_sums(self.n_chunks)
+
+    def scan(self):
+        """Weight and count of the kept entries, and the first invalid target or -1."""
+        cdef cek_scan scan
+        with nogil:
+            scan = self.table.scan_binary(&self.args)
+        return scan.weight, scan.count, scan.invalid
+
+    def scan_probs(self):
+        """Index of the first probability outside [0, 1], or -1."""
+        cdef cek_scan scan
+        with nogil:
+            scan = self.table.scan_probs(&self.args.input, self.args.n)
+        return scan.invalid
+
+    def scale_grad(self, double factor):
+        """Multiply the gradient and the Hessian by factor."""
+        self.args.grad_scale = factor
+
+    def run(self, size_t begin, size_t end):
+        """Write the outputs of chunks [begin, end)."""
+        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        with nogil:
+            if self.from_probs:
+                self.table.bce_probs(&self.args, begin, end, sums)
+            else:
+                self.table.bce_logits(&self.args, begin, end, sums)
+
+
+cdef class CrossEntropy(Job):
+    """Softmax cross-entropy of 2-d logits with labels, or with probabilities as targets."""
+
+    cdef cek_cross_entropy_args args
+
+    def __init__(
+        self, logits, labels, target_proba, sample_weight, class_weight, double label_smoothing,
+        ignore_index, loss, grad, hess, proba, lse,
+    ):
+        self.arrays = (
+            logits, labels, target_proba, sample_weight, class_weight, loss, grad, hess, proba, lse
+        )
+        self.table = table_of(logits)
+        self.args.n_rows = cnp.PyArray_DIM(logits, 0)
+        self.args.n_classes = cnp.PyArray_DIM(logits, 1)
+        self.args.logits = data_of(logits)
+        self.args.labels = operand(labels)
+        self.args.target_proba = data_of(target_proba)
+        self.args.sample_weight = operand(sample_weight)
+        self.args.class_weight = data_of(class_weight)
+        self.args.label_smoothing = label_smoothing
+        self.args.ignore = ignore_index is not None
+        self.args.ignore_index = ignore_index or 0
+        self.args.grad_scale = 1.0
+        self.args.loss = data_of(loss)
+        self.args.grad = data_of(grad)
+        self.args.hess = data_of(hess)
+        self.args.proba = data_of(proba)
+        self.args.log_proba = NULL
+        self.args.lse = data_of(lse)
+        cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
+        self.n_chunks = (self.args.n_rows + rows - 1) // rows
+        self.sums = empty_sums(self.n_chunks)
+
+    def scan(self):
+        """Weight and count of the kept rows, and the first row with an invalid label or -1."""
+        cdef cek_scan scan
+        with nogil:
+            scan = self.table.scan_classes(&self.args)
+        return scan.weight, scan.count, scan.invalid
+
+    def scale_grad(self, double factor):
+        """Multiply the gradient and the Hessian by factor."""
+        self.args.grad_scale = factor
+
+    def run(self, size_t begin, size_t end):
+        """Write the outputs of chunks [begin, end)."""
+        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        with nogil:
+            self.table.cross_entropy(&self.args, begin, end, sums)
+
+
+cdef class Softmax(Job):
+    """softmax, log_softmax and logsumexp of the rows of 2-d logits."""
+
+    cdef cek_cross_entropy_args args
+
+    def __init__(self, logits, proba, log_proba, lse):
+        self.arrays = (logits, proba, log_proba, lse)
+        self.table = table_of(logits)
+        self.args.n_rows = cnp.PyArray_DIM(logits, 0)
+        self.args.n_classes = cnp.PyArray_DIM(logits, 1)
+        self.args.logits = data_of(logits)
+        self.args.proba = data_of(proba)
+        self.args.log_proba = data_of(log_proba)
+        self.args.lse = data_of(lse)
+        cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
+        self.n_chunks = (self.args.n_rows + rows - 1) // rows
+
+    def run(self, size_t begin, size_t end):
+        """Write the outputs of chunks [begin, end)."""
+        with nogil:
+            self.table.softmax(&self.args, begin, end)
+
+
+cdef class Unary(Job):
+    """A function of every element of an array."""
+
+    cdef cek_unary_args args
+
+    def __init__(self, int function, input, out):
+        self.arrays = (input, out)
+        self.table = table_of(input)
+        self.args.function = <cek_unary> function
+        self.args.n = cnp.PyArray_SIZE(input)
+        self.args.input = operand(input)
+        self.args.out = data_of(out)
+        self.n_chunks = (self.args.n + CEK_CHUNK - 1) // CEK_CHUNK
+
+    def run(self, size_t begin, size_t end):
+        """Write the outputs of chunks [begin, end)."""
+        with nogil:
+            self.table.unary(&self.args, begin, end)

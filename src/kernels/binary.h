@@ -1,0 +1,208 @@
+/* Binary losses: targets and options become two coefficients an entry, a core turns blocks of
+ * (x, a, b) into results, chunks are summed.  A new binary loss is a new core.
+ */
+#ifndef CEK_BINARY_H
+#define CEK_BINARY_H
+
+#include "block.h"
+
+/* loss, grad, hess and proba of n entries in whole vectors; none may overlap x, a or b. */
+typedef void binary_core(const struct cek_binary_args *args, const real *restrict x,
+                         const real *restrict a, const real *restrict b, size_t n,
+                         real *restrict loss, real *restrict grad, real *restrict hess,
+                         real *restrict proba);
+
+struct binary_scratch {
+    ALIGN real x[BLOCK];
+    ALIGN real y[BLOCK];
+    ALIGN real weight[BLOCK];
+    ALIGN real pos_weight[BLOCK];
+    ALIGN real a[BLOCK];
+    ALIGN real b[BLOCK];
+    ALIGN real loss[BLOCK];
+    ALIGN real grad[BLOCK];
+    ALIGN real hess[BLOCK];
+    ALIGN real proba[BLOCK];
+};
+
+static INLINE int binary_is_plain(const struct cek_binary_args *args)
+{
+    return !args->sample_weight.data && !args->pos_weight.data && !args->ignore &&
+           args->label_smoothing == 0;
+}
+
+static const real *block_load_or_one(const struct cek_in *in, size_t begin, size_t n, real *scratch)
+{
+    if (in->data)
+        return block_load(in, begin, n, 0, scratch);
+    for (size_t i = 0; i < BLOCK; i++)
+        scratch[i] = 1;
+    return scratch;
+}
+
+/* weight[i] = 0 where the target is the value to ignore; NaN stands for any NaN. */
+static NOINLINE void mask_ignored(const real *restrict y, real ignored, size_t n,
+                                  real *restrict weight)
+{
+    for (size_t i = 0; i < n; i++) {
+        int is_ignored = (y[i] == ignored) | ((y[i] != y[i]) & (ignored != ignored));
+        weight[i] = is_ignored ? 0 : weight[i];
+    }
+}
+
+/* The weights of n entries, 0 where ignored. */
+static const real *binary_weights(const struct cek_binary_args *args, const real *y, size_t begin,
+                                  size_t n, real *scratch)
+{
+    const real *weight = block_load_or_one(&args->sample_weight, begin, n, scratch);
+    if (!args->ignore)
+        return weight;
+    if (weight != scratch)
+        memcpy(scratch, weight, n * sizeof(real));
+    mask_ignored(y, (real)args->ignore_value, n, scratch);
+    return scratch;
+}
+
+static NOINLINE void complement(const real *restrict a, size_t n, real *restrict b)
+{
+    for (size_t i = 0; i < n / LANES * LANES; i++)
+        b[i] = 1 - a[i];
+}
+
+static NOINLINE void coefficients(const real *restrict y, const real *restrict weight,
+                                  const real *restrict pos_weight, real smoothing, size_t n,
+                                  real *restrict a, real *restrict b)
+{
+    const real keep = 1 - smoothing, half = REAL(0.5) * smoothing;
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        real y_pos = fma_(y[i], keep, half), y_neg = fma_(1 - y[i], keep, half);
+        real w_pos = weight[i] * pos_weight[i];
+        a[i] = w_pos == 0 ? 0 : w_pos * y_pos;
+        b[i] = weight[i] == 0 ? 0 : weight[i] * y_neg;
+    }
+}
+
+/* Entries without weight (a = b = 0) count for nothing, whatever x holds there. */
+static NOINLINE void clear_weightless(const real *restrict a, const real *restrict b, size_t n,
+                                      real *restrict loss, real *restrict grad, real *restrict hess)
+{
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        int none = (a[i] == 0) & (b[i] == 0);
+        loss[i] = none ? 0 : loss[i];
+        grad[i] = none ? 0 : grad[i];
+        hess[i] = none ? 0 : hess[i];
+    }
+}
+
+/* One block: returns the sum of its losses. */
+static double binary_block(const struct cek_binary_args *args, binary_core *core, size_t begin,
+                           size_t n, struct binary_scratch *s)
+{
+    const size_t whole = whole_vectors(n);
+    const real *x = block_load(&args->input, begin, n, 0, s->x);
+    const real *y = block_load(&args->targets, begin, n, 0, s->y);
+    real *loss = block_target(args->loss, begin, n, x, s->loss);
+    real *grad = block_target(args->grad, begin, n, x, s->grad);
+    real *hess = block_target(args->hess, begin, n, x, s->hess);
+    real *proba = block_target(args->proba, begin, n, x, s->proba);
+    if (binary_is_plain(args)) {
+        complement(y, whole, s->b);
+        core(args, x, y, s->b, whole, loss, grad, hess, proba);
+    } else {
+        const real *weight = binary_weights(args, y, begin, n, s->weight);
+        const real *pos_weight = block_load_or_one(&args->pos_weight, begin, n, s->pos_weight);
+        coefficients(y, weight, pos_weight, (real)args->label_smoothing, whole, s->a, s->b);
+        core(args, x, s->a, s->b, whole, loss, grad, hess, proba);
+        clear_weightless(s->a, s->b, whole, loss, grad, hess);
+    }
+    block_store(args->loss, begin, n, loss);
+    block_store(args->grad, begin, n, grad);
+    block_store(args->hess, begin, n, hess);
+    block_store(args->proba, begin, n, proba);
+    for (size_t i = n; i < whole; i++)
+        loss[i] = 0;
+    return block_sum(loss, whole);
+}
+
+static void binary_chunks(const struct cek_binary_args *args, binary_core *core, size_t begin,
+                          size_t end, double *sums)
+{
+    struct binary_scratch scratch;
+    double block_sums[CEK_CHUNK / BLOCK];
+    for (size_t chunk = begin; chunk < end; chunk++) {
+        size_t n_blocks = 0, stop = min_size((chunk + 1) * CEK_CHUNK, args->n);
+        for (size_t i = chunk * CEK_CHUNK; i < stop; i += BLOCK)
+            block_sums[n_blocks++] =
+                binary_block(args, core, i, min_size(BLOCK, stop - i), &scratch);
+        sums[chunk] = cek_tree_sum(block_sums, n_blocks);
+    }
+}
+
+/* How many of n values are outside [0, 1]; NaN is not. */
+static NOINLINE size_t count_outside_unit(const real *restrict v, size_t n)
+{
+    lane_int outside[LANES] = {0};
+    for (size_t i = 0; i < n / LANES * LANES; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            outside[j] += (v[i + j] < 0) | (v[i + j] > 1);
+    size_t total = 0;
+    for (size_t j = 0; j < LANES; j++)
+        total += (size_t)outside[j];
+    return total;
+}
+
+/* First of n values that is outside [0, 1] and whose `kept` is not 0, or -1; kept NULL: all are. */
+static ptrdiff_t first_outside_unit(const real *v, const real *kept, size_t n)
+{
+    if (count_outside_unit(v, whole_vectors(n)) == 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if ((v[i] < 0 || v[i] > 1) && (!kept || kept[i] != 0))
+            return (ptrdiff_t)i;
+    return -1;
+}
+
+/* First probability outside [0, 1]. */
+static struct cek_scan scan_probs(const struct cek_in *in, size_t n)
+{
+    ALIGN real scratch[BLOCK];
+    for (size_t i = 0; i < n; i += BLOCK) {
+        size_t size = min_size(BLOCK, n - i);
+        ptrdiff_t bad = first_outside_unit(block_load(in, i, size, 0, scratch), NULL, size);
+        if (bad >= 0)
+            return (struct cek_scan){0, 0, (ptrdiff_t)i + bad};
+    }
+    return (struct cek_scan){(double)n, (int64_t)n, -1};
+}
+
+/* block_sum of the first n values. */
+static double padded_sum(const real *v, size_t n, real *scratch)
+{
+    memcpy(scratch, v, n * sizeof(real));
+    for (size_t i = n; i < whole_vectors(n); i++)
+        scratch[i] = 0;
+    return block_sum(scratch, whole_vectors(n));
+}
+
+/* Weight, count and first invalid target of all entries; ignored ones have none of the three. */
+static struct cek_scan scan_binary(const struct cek_binary_args *args)
+{
+    struct binary_scratch s;
+    struct cek_scan scan = {0, 0, -1};
+    struct cek_binary_args unweighted = *args;
+    unweighted.sample_weight.data = NULL;
+    for (size_t i = 0; i < args->n; i += BLOCK) {
+        size_t n = min_size(BLOCK, args->n - i);
+        const real *y = block_load(&args->targets, i, n, 0, s.y);
+        const real *kept = binary_weights(&unweighted, y, i, n, s.pos_weight);
+        const real *weight = binary_weights(args, y, i, n, s.weight);
+        ptrdiff_t bad = first_outside_unit(y, kept, n);
+        if (bad >= 0 && scan.invalid < 0)
+            scan.invalid = (ptrdiff_t)i + bad;
+        scan.count += (int64_t)padded_sum(kept, n, s.a);
+        scan.weight += padded_sum(weight, n, s.b);
+    }
+    return scan;
+}
+
+#endif

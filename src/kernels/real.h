@@ -1,0 +1,101 @@
+/* The dtype of this compilation, chosen by -DCEK_REAL_BITS=32 or 64, and the shape of its loops. */
+#ifndef CEK_REAL_H
+#define CEK_REAL_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if CEK_REAL_BITS == 32
+typedef float real;
+typedef int32_t lane_int; /* an integer as wide as a real */
+typedef uint32_t bits;
+#define REAL_TYPE CEK_FLOAT32
+#define REAL(constant) constant##f
+enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127 };
+#else
+typedef double real;
+typedef int64_t lane_int;
+typedef uint64_t bits;
+#define REAL_TYPE CEK_FLOAT64
+#define REAL(constant) constant
+enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023 };
+#endif
+
+/* A vector is 64 bytes on every machine (one zmm, two ymm, four NEON registers): sums run over the
+ * same lanes everywhere, which is what makes their bits the same everywhere. */
+enum { LANES = 64 / sizeof(real) };
+
+/* Elements a hot loop works on at most.  Its scratch arrays (2 KiB each in double) stay in L1. */
+enum { BLOCK = 256 };
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define NOINLINE __declspec(noinline)
+#define INLINE __forceinline
+#define ALIGN __declspec(align(64))
+#define restrict __restrict
+#else
+#define NOINLINE __attribute__((noinline))
+#define INLINE inline __attribute__((always_inline))
+#define ALIGN __attribute__((aligned(64)))
+#endif
+
+/* Before a loop whose output is one of its inputs, element by element, or disjoint from them. */
+#if defined(__clang__)
+#define IN_PLACE _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define IN_PLACE _Pragma("GCC ivdep")
+#else
+#define IN_PLACE __pragma(loop(ivdep))
+#endif
+
+/* a b + c, rounded once where the hardware can; a libm call in its place would stop the vectoriser. */
+static INLINE real fma_(real a, real b, real c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(_M_ARM64)
+#if CEK_REAL_BITS == 32
+    return __builtin_fmaf(a, b, c);
+#else
+    return __builtin_fma(a, b, c);
+#endif
+#else
+    return a * b + c;
+#endif
+}
+
+static INLINE real abs_(real x)
+{
+#if CEK_REAL_BITS == 32
+    return fabsf(x);
+#else
+    return fabs(x);
+#endif
+}
+
+static INLINE bits to_bits(real x)
+{
+    bits b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+static INLINE real from_bits(bits b)
+{
+    real x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+static INLINE size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* n rounded up to whole vectors */
+static INLINE size_t whole_vectors(size_t n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+#endif

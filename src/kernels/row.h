@@ -1,0 +1,161 @@
+/* The softmax of one row of logits, vectorised along its classes.
+ *
+ * With m = max_j x_j reached first at k, and a power of two 2^n about e^m,
+ *
+ *     e_j = exp(x_j) 2^-n,   top = e_k,   others = sum_{j != k} e_j
+ *     logsumexp(x) = m + log1p(others / top),   p_j = e_j / (top + others)
+ *
+ * The largest term stays apart from the rest, so that log1p(others / top) and 1 - p_k =
+ * others / (top + others) keep their relative accuracy however small they are.  Scaling by 2^-n
+ * instead of subtracting m keeps every p_j within a few ulp: x_j - m would be rounded, and exp turns
+ * the rounding error of a number near 80 into 40 ulp.  Where |m| is large, x_j - m is exact for all
+ * j that matter, and replaces the scaling.
+ */
+#ifndef CEK_ROW_H
+#define CEK_ROW_H
+
+#include "block.h"
+#include "vmath.h"
+
+/* From here on x_j >= m / 2 for every e_j that does not underflow (m > 0), or x_j >= 2 m (m < 0), so
+ * that x_j - m is exact (Sterbenz).  Below, exp_scaled takes x_j as it is. */
+#if CEK_REAL_BITS == 32
+#define LARGE_MAX 176.0f
+#else
+#define LARGE_MAX 1420.0
+#endif
+
+/* exp_scaled(x - offset, cut, one) is e_j; top belongs to the largest x. */
+struct scaling {
+    real offset, cut, top;
+    bits one;
+};
+
+/* -inf (every class masked): top = 0; +inf: offset = inf leaves e_j = 0 for the finite others. */
+static INLINE struct scaling scale_to(real max)
+{
+    int is_small = abs_(max) < LARGE_MAX;
+    real anchor = is_small ? max : 0;
+    real z = fma_(anchor, LOG2E, ROUND);
+    real cut = (z - ROUND + EXP_MIN) * (LN2_HI + LN2_LO);
+    bits one = EXP_ONE - (to_bits(z) << MANTISSA_BITS);
+    real offset = is_small | (max == -(real)INFINITY) ? 0 : max;
+    real top = offset == 0 ? exp_scaled(max, cut, one) : 1;
+    return (struct scaling){offset, cut, top, one};
+}
+
+static NOINLINE real block_max(const real *restrict x, size_t n)
+{
+    real max[LANES];
+    for (size_t j = 0; j < LANES; j++)
+        max[j] = -(real)INFINITY;
+    for (size_t i = 0; i < n / LANES * LANES; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t j = 0; j < width; j++)
+            max[j] = max[j + width] > max[j] ? max[j + width] : max[j];
+    return max[0];
+}
+
+/* Index of the first of n values that is equal to `value`, or n; n in whole vectors. */
+static NOINLINE size_t block_find(const real *restrict x, real value, size_t n)
+{
+    real first[LANES];
+    for (size_t j = 0; j < LANES; j++)
+        first[j] = BLOCK;
+    for (int i = 0; i < (int)n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            real found = x[i + j] == value ? (real)(i + j) : BLOCK;
+            first[j] = found < first[j] ? found : first[j];
+        }
+    real min = first[0];
+    for (size_t j = 1; j < LANES; j++)
+        min = first[j] < min ? first[j] : min;
+    return (size_t)min;
+}
+
+/* e = exp(x) 2^-n; e may be x itself. */
+static NOINLINE void block_exp(const real *x, struct scaling to, size_t n, real *e)
+{
+    IN_PLACE
+    for (size_t i = 0; i < n / LANES * LANES; i++)
+        e[i] = exp_scaled(x[i] - to.offset, to.cut, to.one);
+}
+
+/* out = factor e; out may be e itself. */
+static NOINLINE void block_scale(const real *e, real factor, size_t n, real *out)
+{
+    IN_PLACE
+    for (size_t i = 0; i < n; i++)
+        out[i] = factor * e[i];
+}
+
+/* n values as whole vectors, padded with -inf in scratch where there are not. */
+static INLINE const real *row_load(const real *row, size_t n, real *scratch)
+{
+    if (n % LANES == 0)
+        return row;
+    memcpy(scratch, row, n * sizeof(real));
+    for (size_t i = n; i < whole_vectors(n); i++)
+        scratch[i] = -(real)INFINITY;
+    return scratch;
+}
+
+struct softmax_row {
+    real max;
+    size_t argmax; /* n_classes or more where every logit is NaN */
+    int has_nan;   /* known where max is inf                      */
+    struct scaling scaling;
+    double others, total; /* total = top + others */
+    real log1p;           /* logsumexp - max      */
+};
+
+static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
+{
+    ALIGN real scratch[BLOCK];
+    size_t best = 0;
+    row->max = -(real)INFINITY;
+    for (size_t i = 0; i < n_classes; i += BLOCK) {
+        size_t n = min_size(BLOCK, n_classes - i);
+        real max = block_max(row_load(x + i, n, scratch), whole_vectors(n));
+        if (max > row->max)
+            row->max = max, best = i;
+    }
+    size_t n = min_size(BLOCK, n_classes - best);
+    row->argmax = best + block_find(row_load(x + best, n, scratch), row->max, whole_vectors(n));
+    row->has_nan = 0;
+    if (row->max == (real)INFINITY)
+        for (size_t i = 0; i < n_classes; i++)
+            row->has_nan |= x[i] != x[i];
+}
+
+/* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted. */
+static void row_exp(const real *x, size_t n_classes, struct softmax_row *row, real *e)
+{
+    ALIGN real in[BLOCK], out[BLOCK];
+    row->scaling = scale_to(row->max);
+    row->others = 0;
+    for (size_t i = 0; i < n_classes; i += BLOCK) {
+        size_t n = min_size(BLOCK, n_classes - i), whole = whole_vectors(n);
+        real *to = e && whole == n ? e + i : out;
+        block_exp(row_load(x + i, n, in), row->scaling, whole, to);
+        if (row->argmax - i < n)
+            to[row->argmax - i] = 0;
+        row->others += block_sum(to, whole);
+        if (e && to == out)
+            memcpy(e + i, out, n * sizeof(real));
+    }
+    row->total = row->scaling.top + row->others;
+    row->log1p = log1p_nonneg((real)(row->others / row->scaling.top));
+}
+
+/* logsumexp: -inf where every class is masked, inf where any logit is, as in SciPy. */
+static real row_lse(const struct softmax_row *row)
+{
+    if (row->total == 0 || (row->max == (real)INFINITY && !row->has_nan))
+        return row->max;
+    return row->max + row->log1p;
+}
+
+#endif

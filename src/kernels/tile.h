@@ -1,0 +1,129 @@
+/* The softmax of a tile of rows with few classes, vectorised across the rows.
+ *
+ * The same mathematics as row.h: arrays [class][row], every step a loop over the rows of one class.
+ */
+#ifndef CEK_TILE_H
+#define CEK_TILE_H
+
+#include "row.h"
+
+enum {
+    TILE = 4 * LANES, /* rows                                                                */
+    NARROW = 32       /* classes at most: tiles of x, e and q together fit 24 KiB of L1      */
+};
+
+struct softmax_tile {
+    ALIGN real x[NARROW][TILE];
+    ALIGN real e[NARROW][TILE]; /* 0 in place of the largest term */
+    ALIGN real max[TILE];
+    ALIGN real argmax[TILE]; /* first class of the maximum */
+    ALIGN real offset[TILE];
+    ALIGN real cut[TILE];
+    ALIGN bits one[TILE];
+    ALIGN real top[TILE];
+    ALIGN real others[TILE];
+    ALIGN real inverse[TILE]; /* 1 / (top + others)  */
+    ALIGN real log1p[TILE];   /* logsumexp - max     */
+};
+
+/* n_rows rows of n_classes values as [class][row]; missing rows are 0. */
+static void tile_load(const real *rows, size_t n_rows, size_t n_classes, real (*restrict tile)[TILE])
+{
+    for (size_t c = 0; c < n_classes; c++) {
+        for (size_t r = 0; r < n_rows; r++)
+            tile[c][r] = rows[r * n_classes + c];
+        for (size_t r = n_rows; r < TILE; r++)
+            tile[c][r] = 0;
+    }
+}
+
+static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes, real *rows)
+{
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < n_classes; c++)
+            rows[r * n_classes + c] = tile[c][r];
+}
+
+static NOINLINE void tile_max(struct softmax_tile *t, size_t n_classes)
+{
+    for (size_t r = 0; r < TILE; r++)
+        t->max[r] = -(real)INFINITY;
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++)
+            t->max[r] = t->x[c][r] > t->max[r] ? t->x[c][r] : t->max[r];
+}
+
+static NOINLINE void tile_argmax(struct softmax_tile *t, size_t n_classes)
+{
+    for (size_t r = 0; r < TILE; r++)
+        t->argmax[r] = -1;
+    for (size_t c = n_classes; c-- > 0;)
+        for (size_t r = 0; r < TILE; r++)
+            t->argmax[r] = t->x[c][r] == t->max[r] ? (real)c : t->argmax[r];
+}
+
+static NOINLINE void tile_scale(struct softmax_tile *t)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        struct scaling to = scale_to(t->max[r]);
+        t->offset[r] = to.offset;
+        t->cut[r] = to.cut;
+        t->one[r] = to.one;
+        t->top[r] = to.top;
+        t->others[r] = 0;
+    }
+}
+
+static NOINLINE void tile_exp(struct softmax_tile *t, size_t n_classes)
+{
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++) {
+            real e = exp_scaled(t->x[c][r] - t->offset[r], t->cut[r], t->one[r]);
+            e = t->argmax[r] == (real)c ? 0 : e;
+            t->e[c][r] = e;
+            t->others[r] += e;
+        }
+}
+
+static NOINLINE void tile_total(struct softmax_tile *t)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        t->inverse[r] = 1 / (t->top[r] + t->others[r]);
+        t->log1p[r] = log1p_nonneg(t->others[r] / t->top[r]);
+    }
+}
+
+/* From t->x to everything else. */
+static void tile_softmax(struct softmax_tile *t, size_t n_classes)
+{
+    tile_max(t, n_classes);
+    tile_argmax(t, n_classes);
+    tile_scale(t);
+    tile_exp(t, n_classes);
+    tile_total(t);
+}
+
+/* e becomes the probabilities. */
+static NOINLINE void tile_proba(struct softmax_tile *t, size_t n_classes)
+{
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++) {
+            real e = t->argmax[r] == (real)c ? t->top[r] : t->e[c][r];
+            t->e[c][r] = e * t->inverse[r];
+        }
+}
+
+/* logsumexp of n_rows rows, with the infinities of row_lse */
+static void tile_lse(const struct softmax_tile *t, size_t n_rows, size_t n_classes, real *lse)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        struct softmax_row row = {.max = t->max[r], .log1p = t->log1p[r]};
+        row.total = t->top[r] + t->others[r];
+        if (row.max == (real)INFINITY)
+            for (size_t c = 0; c < n_classes; c++)
+                row.has_nan |= t->x[c][r] != t->x[c][r];
+        lse[r] = row_lse(&row);
+    }
+}
+
+#endif

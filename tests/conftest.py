@@ -1,0 +1,169 @@
+"""Fixtures: instruction sets, dtypes, seeded generators, and the comparison with the reference."""
+
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+
+import cekernels
+from cekernels import LossStats, _runtime, reference
+
+# The reference, in float64, has an error of its own: see test_reference.py.
+ELEMENT_ULP = {np.float32: 4, np.float64: 8}
+SUM_RELATIVE = {np.float32: 2e-7, np.float64: 1e-15}
+# Without fused multiply-add every bound is doubled.
+WITHOUT_FMA = {"baseline": 2}
+
+OUTPUTS = ("grad", "hess", "proba", "lse")
+
+
+@pytest.fixture(params=_runtime.available_isas())
+def isa(request):
+    """Run the test on every instruction set of this processor."""
+    with _runtime.use_isa(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng(request):
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def assert_ulp():
+    """Assert that an array is within so many ulp, of the result or of a larger term, of another."""
+    return _assert_ulp
+
+
+@pytest.fixture
+def assert_same_bits():
+    """Assert that values (scalars, arrays, tuples of them) are the same to the last bit."""
+    return _assert_same_bits
+
+
+@pytest.fixture
+def check_loss(isa):
+    """Assert that a loss agrees with its definition in `cekernels.reference`."""
+
+    def check(name, x, targets, *, n_threads=None, **options):
+        got, got_warnings = _call(
+            getattr(cekernels, name), x, targets, n_threads=n_threads, **options
+        )
+        want, want_warnings = _call(getattr(reference, name), x, targets, **options)
+        assert got_warnings == want_warnings
+        assert len(got) == len(want)
+        factor = WITHOUT_FMA.get(isa, 1)
+        ulp, relative = factor * ELEMENT_ULP[x.dtype.type], factor * SUM_RELATIVE[x.dtype.type]
+        _assert_loss(got[0], want[0], x.dtype, ulp, relative)
+        names = [output for output in OUTPUTS if options.get(f"return_{output}")]
+        for output, got_array, want_array in zip(names, got[1:], want[1:], strict=True):
+            assert got_array.dtype == x.dtype
+            with np.errstate(all="ignore"):
+                scale = (
+                    _gradient_scale(name, x, targets, want_array, options)
+                    if output == "grad"
+                    else np.abs(want_array)
+                )
+            _assert_ulp(got_array, want_array, ulp, scale, output)
+
+    return check
+
+
+def _assert_ulp(got, want, ulp, scale=None, what="result"):
+    got, want = np.asarray(got), np.asarray(want, np.float64)
+    assert got.shape == want.shape
+    with np.errstate(all="ignore"):
+        rounded = want.astype(got.dtype)
+        finite = np.isfinite(rounded)
+        np.testing.assert_array_equal(got[~finite], rounded[~finite], err_msg=what)
+        tiny = np.finfo(got.dtype).tiny
+        scale = np.abs(want) if scale is None else np.where(np.isfinite(scale), scale, np.abs(want))
+        scale = np.maximum(scale, tiny)
+        unit = np.spacing(scale.astype(got.dtype)).astype(np.float64)
+        # Among the subnormal numbers the error only has to stay below the smallest normal one.
+        bound = np.where(scale > tiny, ulp * unit, tiny)
+        error = np.abs(got.astype(np.float64) - want)
+        excess = np.where(~finite | (error == 0.0), 0.0, np.nan_to_num(error / bound, nan=np.inf))
+    if excess.size and excess.max() > 1.0:
+        worst = np.unravel_index(np.argmax(excess), excess.shape)
+        pytest.fail(
+            f"{what}{list(map(int, worst))}: got {got[worst]!r}, expected {want[worst]!r}, "
+            f"off by {ulp * excess[worst]:.3g} ulp, {ulp} allowed; "
+            f"{np.count_nonzero(excess > 1.0)} of {excess.size} are off by too much"
+        )
+
+
+def _assert_same_bits(got, want):
+    if isinstance(want, tuple):
+        assert len(got) == len(want)
+        for one, other in zip(got, want, strict=True):
+            _assert_same_bits(one, other)
+        return
+    assert type(got) is type(want)
+    got, want = np.asarray(got), np.asarray(want)
+    assert (got.dtype, got.shape) == (want.dtype, want.shape)
+    if got.tobytes() != want.tobytes():
+        np.testing.assert_array_equal(got, want)
+        pytest.fail("equal values, but other bits: the sign of a zero or of a nan")
+
+
+def _call(function, *args, **kwargs):
+    """Call, and return a tuple of results with the warnings that were given."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = function(*args, **kwargs)
+    if not isinstance(results, tuple) or isinstance(results, LossStats):
+        results = (results,)
+    return results, [warning.category for warning in caught]
+
+
+def _assert_loss(got, want, dtype, ulp, relative):
+    if isinstance(want, LossStats):
+        assert isinstance(got, LossStats)
+        assert type(got.total) is float
+        assert type(got.weight) is float
+        assert type(got.count) is int
+        assert got == pytest.approx(want, rel=relative, abs=0.0, nan_ok=True)
+        assert got.count == want.count
+    elif type(want) is float:
+        assert type(got) is float
+        assert got == pytest.approx(want, rel=relative, abs=0.0, nan_ok=True)
+    else:
+        assert got.dtype == dtype
+        _assert_ulp(got, want, ulp, what="loss")
+
+
+def _gradient_scale(name, x, targets, gradient, options):
+    """Return the size of the larger of the two terms whose difference the gradient is."""
+    x = x.astype(np.float64)
+    names = ("sample_weight", "label_smoothing", "class_weight", "ignore_index")
+    sample_weight, smoothing, class_weight, ignore_index = map(options.get, names)
+    if name == "cross_entropy":
+        q, weight, kept = reference._class_coefficients(
+            x.shape[-1], targets, class_weight, sample_weight, smoothing or 0.0, ignore_index
+        )
+        total = np.sum(q, axis=-1, keepdims=True)
+        terms = np.maximum(reference._times(total, reference.softmax(x, axis=-1)), q)
+        # For a label alone there is a form without a difference.
+        alone = np.count_nonzero(q, axis=-1, keepdims=True) == 1
+    else:
+        pos_weight, ignore_value = options.get("pos_weight"), options.get("ignore_value")
+        a, b, weight, kept = reference._binary_coefficients(
+            x.shape, targets, sample_weight, pos_weight, smoothing or 0.0, ignore_value
+        )
+        if name == "binary_cross_entropy_with_logits":
+            up, down = reference.expit(x), reference.expit(-x)
+        else:
+            up, down = 1.0 / (1.0 - x), 1.0 / x
+        terms, alone = np.maximum(reference._times(b, up), reference._times(a, down)), False
+    if options.get("reduction", "mean") == "mean":
+        sums = {"weight": np.sum(weight), "count": np.count_nonzero(kept)}
+        denominator = options.get("denominator", "weight")
+        terms = terms / sums.get(denominator, denominator)
+    return np.where(alone, np.abs(gradient), terms)
