@@ -2,14 +2,13 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cekernels._metric_inputs import check_finite, length, refuse_complex, refuse_matrix
-
-Array = NDArray[Any]
+from cekernels._validation import Array
 
 _NOT_ARRAY_LIKE = "Expected array-like (array or non-string sequence), got {!r}"
 _MASKED = "Masked labels are not supported. Drop the masked samples, or fill the mask."
@@ -35,11 +34,25 @@ _UNSORTED = (
     "Pass the ordered labels={} and ensure that the columns of y_prob correspond to this ordering."
 )
 
-# As unsigned, a negative integer is a huge one: a single maximum bounds both ends.
-_UNSIGNED = {np.dtype(f"{kind}{size}"): f"u{size}" for kind in "iu" for size in (1, 2, 4, 8)}
-_UNSIGNED[np.dtype(bool)] = "u1"
 # A prefix of this length shows nearly always that no class is missing.
 _PREFIX = 4096
+
+
+class _Integer(NamedTuple):
+    """How an integer dtype is read: as unsigned, as an index, and up to how many classes so."""
+
+    unsigned: str
+    as_index: str
+    n_max: int
+
+
+_INTEGERS: dict[np.dtype[Any], _Integer] = {
+    np.dtype(name): _Integer(
+        f"u{name[1]}", "i8" if name == "u8" else name, min(_PREFIX, int(np.iinfo(name).max) + 1)
+    )
+    for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+}
+_INTEGERS[np.dtype(bool)] = _Integer("u1", "i1", 2)
 
 
 def encode(y_true: ArrayLike, labels: ArrayLike | None) -> tuple[Array, Array]:
@@ -64,9 +77,10 @@ def _encode_by(y_true: ArrayLike, classes: Array, labels: ArrayLike) -> tuple[Ar
     found, index = _factorize(y.ravel())
     undeclared = found[~np.isin(found, classes)]
     if undeclared.size:
-        # An array shows its scalars with their type, as iterating over it does.
-        shown = undeclared if isinstance(y_true, np.ndarray) else undeclared.tolist()
-        raise ValueError(_UNDECLARED.format(set(shown), labels))
+        # Those of an array are shown with their type, as iterating over it does.
+        is_array = isinstance(y_true, np.ndarray)
+        shown = set(undeclared.astype(y.dtype) if is_array else undeclared.tolist())
+        raise ValueError(_UNDECLARED.format(shown, labels))
     if len(classes) == 1:
         raise ValueError(_ONE_LABEL.format(classes))
     if np.array_equal(found, classes):
@@ -92,11 +106,14 @@ def _sorted_classes(labels: ArrayLike) -> Array:
 def _encode_alone(labels: ArrayLike) -> tuple[Array, Array]:
     """Encode labels that have to tell their classes themselves."""
     y = _as_labels(labels)
-    if y.dtype not in _UNSIGNED:
+    if y.dtype not in _INTEGERS:
         _check_kind(y, labels)
     if _is_wide(y):
         return _check_indicator(y)
     classes, index = _factorize(y.ravel())
+    if y.dtype.kind == "f" and _as_integers(classes) is None:
+        check_finite(classes, "y ")
+        raise ValueError(_UNKNOWN.format(labels))
     if y.dtype.kind in "OU":
         order = np.argsort(classes)
         return classes[order], np.argsort(order)[index]
@@ -137,22 +154,24 @@ def _check_kind(y: Array, original: ArrayLike) -> None:
         raise TypeError(_BYTES)
     if kind == "O" and not isinstance(first, str):
         raise ValueError(_UNKNOWN.format(original))
-    if kind == "f" and not _is_integral(y):
-        check_finite(y, "y ")
-        raise ValueError(_MULTIOUTPUT if _is_wide(y) else _UNKNOWN.format(original))
 
 
 def _is_wide(y: Array) -> bool:
     return y.ndim == 2 and y.shape[1] > 1
 
 
-def _is_integral(y: Array) -> bool:
-    return bool(np.isfinite(y).all() and (np.abs(y) < 2.0**63).all() and (np.trunc(y) == y).all())
+@np.errstate(invalid="ignore")
+def _as_integers(y: Array) -> Array | None:
+    """Return numbers as int64, or None if one of them is no integer."""
+    integers = y.astype(np.int64)
+    return integers if np.array_equal(integers, y) else None
 
 
 def _check_indicator(y: Array) -> tuple[Array, Array]:
-    """Return the classes and the index of a multilabel indicator: numbers of at most two values."""
-    if y.dtype.kind not in "biuf" or len(np.unique(y)) > 2:
+    """Return the classes and the index of a multilabel indicator: integers of at most two values."""
+    if y.dtype.kind == "f":
+        check_finite(y, "y ")
+    if y.dtype.kind not in "biuf" or len(np.unique(y)) > 2 or _as_integers(y) is None:
         raise ValueError(_MULTIOUTPUT)
     return np.arange(y.shape[1]), y
 
@@ -162,14 +181,15 @@ def _factorize(y: Array) -> tuple[Array, Array]:
 
     The values are sorted, but for strings and objects they are in order of appearance.
     """
-    if y.dtype in _UNSIGNED:
+    if y.dtype in _INTEGERS:
         return _factorize_integers(y)
     if y.dtype.kind in "OU":
         return _factorize_hashed(y)
-    if y.dtype.kind in "iuf" and _is_integral(y):
-        values, index = _factorize_integers(y.astype(np.int64))
-        return values.astype(y.dtype), index
-    return np.unique(y, return_inverse=True)
+    integers = _as_integers(y) if y.dtype.kind in "iuf" else None
+    if integers is None:
+        return np.unique(y, return_inverse=True)
+    values, index = _factorize_integers(integers)
+    return values.astype(y.dtype), index
 
 
 def _factorize_hashed(y: Array) -> tuple[Array, Array]:
@@ -182,15 +202,16 @@ def _factorize_hashed(y: Array) -> tuple[Array, Array]:
 
 def _factorize_integers(y: Array) -> tuple[Array, Array]:
     """Factorize without sorting where the integers are 0, 1, ..., or lie close together."""
-    unsigned = _UNSIGNED[y.dtype]
-    n_values = int(np.maximum.reduce(y.view(unsigned))) + 1
-    if n_values <= _PREFIX:
-        index = y.view(np.int64) if y.dtype == np.uint64 else y
+    form = _INTEGERS[y.dtype]
+    # As unsigned, a negative integer is a huge one: a single maximum bounds both ends.
+    n_values = int(np.maximum.reduce(y.view(form.unsigned))) + 1
+    if n_values <= form.n_max:
+        index = y.view(form.as_index)
         if _contains_all(index, n_values):
             return np.arange(n_values, dtype=y.dtype), index
-    numbers = y.view(unsigned) if y.dtype == np.bool_ else y
+    numbers = y.view(form.unsigned) if y.dtype == np.bool_ else y
     low = numbers.min()
-    offsets = (numbers - low).view(unsigned)  # modulo the word size, therefore always right
+    offsets = (numbers - low).view(form.unsigned)  # modulo the word size, therefore always right
     if offsets.max() > 4 * (len(y) + _PREFIX):
         return np.unique(y, return_inverse=True)
     offsets = offsets.astype(np.intp)

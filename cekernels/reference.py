@@ -181,7 +181,9 @@ def _softmax_parts(x: ArrayLike, axis: Axis) -> tuple[Array, Array, Array]:
     peak = np.where(np.isneginf(peak) | (np.isposinf(peak) & (n_peaks > 1)), np.nan, peak)
     is_peak = x == peak
     gap = np.where(is_peak, 0.0, peak - x)
-    e = np.exp(-gap)
+    back = gap - peak  # exp turns the rounding error of the gap (TwoSum) into a relative error
+    error = (peak - (gap - back)) - (x + back)
+    e = np.exp(-gap) * np.where(np.isfinite(error), 1.0 - error, 1.0)
     others = np.sum(e, axis, keepdims=True, where=~is_peak) + (n_peaks - 1)
     one_minus_p = np.where(is_peak, others, 1.0 + others - e) / (1.0 + others)
     return e / (1.0 + others), one_minus_p, gap + np.log1p(others)

@@ -147,15 +147,21 @@ cdef class Binary(Job):
     def scan(self):
         """Weight and count of the kept entries, and the first invalid target or -1."""
         cdef cek_scan scan
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             scan = self.table.scan_binary(&self.args)
+            cek_flags_restore(flags)
         return scan.weight, scan.count, scan.invalid
 
     def scan_probs(self):
         """Index of the first probability outside [0, 1], or -1."""
         cdef cek_scan scan
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             scan = self.table.scan_probs(&self.args.input, self.args.n)
+            cek_flags_restore(flags)
         return scan.invalid
 
     def scale_grad(self, double factor):
@@ -165,11 +171,14 @@ cdef class Binary(Job):
     def run(self, size_t begin, size_t end):
         """Write the outputs of chunks [begin, end)."""
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             if self.from_probs:
                 self.table.bce_probs(&self.args, begin, end, sums)
             else:
                 self.table.bce_logits(&self.args, begin, end, sums)
+            cek_flags_restore(flags)
 
 
 cdef class CrossEntropy(Job):
@@ -209,8 +218,11 @@ cdef class CrossEntropy(Job):
     def scan(self):
         """Weight and count of the kept rows, and the first row with an invalid label or -1."""
         cdef cek_scan scan
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             scan = self.table.scan_classes(&self.args)
+            cek_flags_restore(flags)
         return scan.weight, scan.count, scan.invalid
 
     def scale_grad(self, double factor):
@@ -220,8 +232,11 @@ cdef class CrossEntropy(Job):
     def run(self, size_t begin, size_t end):
         """Write the outputs of chunks [begin, end)."""
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             self.table.cross_entropy(&self.args, begin, end, sums)
+            cek_flags_restore(flags)
 
 
 cdef class Softmax(Job):
@@ -243,8 +258,11 @@ cdef class Softmax(Job):
 
     def run(self, size_t begin, size_t end):
         """Write the outputs of chunks [begin, end)."""
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             self.table.softmax(&self.args, begin, end)
+            cek_flags_restore(flags)
 
 
 cdef class Unary(Job):
@@ -263,5 +281,8 @@ cdef class Unary(Job):
 
     def run(self, size_t begin, size_t end):
         """Write the outputs of chunks [begin, end)."""
+        cdef unsigned flags
         with nogil:
+            flags = cek_flags_save()
             self.table.unary(&self.args, begin, end)
+            cek_flags_restore(flags)

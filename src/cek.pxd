@@ -99,3 +99,8 @@ cdef extern from "cek.h" nogil:
 
     const cek_isa *cek_isas(size_t *count) noexcept
     double cek_tree_sum(const double *values, size_t n) noexcept
+
+
+cdef extern from "cpu.h" nogil:
+    unsigned cek_flags_save() noexcept
+    void cek_flags_restore(unsigned flags) noexcept

@@ -21,6 +21,7 @@ int cek_cpu_has_baseline(void)
 #else
 #include <cpuid.h>
 #endif
+#include <xmmintrin.h>
 
 enum {
     LEAF1_ECX_FMA = 1u << 12,
@@ -92,7 +93,20 @@ int cek_cpu_has_avx512(void)
            has(cpuid(7).ecx, LEAF7_ECX_AVX512VBMI2);
 }
 
+/* The kernels compute in SSE registers alone, so MXCSR holds every flag that they can raise. */
+unsigned cek_flags_save(void)
+{
+    return _mm_getcsr();
+}
+
+void cek_flags_restore(unsigned flags)
+{
+    _mm_setcsr(flags);
+}
+
 #else
+
+#include <fenv.h>
 
 int cek_cpu_has_avx2(void)
 {
@@ -102,6 +116,16 @@ int cek_cpu_has_avx2(void)
 int cek_cpu_has_avx512(void)
 {
     return 0;
+}
+
+unsigned cek_flags_save(void)
+{
+    return (unsigned)fetestexcept(FE_ALL_EXCEPT);
+}
+
+void cek_flags_restore(unsigned flags)
+{
+    feclearexcept(FE_ALL_EXCEPT & ~(int)flags);
 }
 
 #endif

@@ -1,11 +1,12 @@
 """Refit the polynomials of ``kernels/vmath.h`` and print them as C initialisers.
 
-A developer's script (``python src/fit_coefficients.py``, one minute); it needs mpmath and NumPy, not
-a compiled cekernels. Each block comes with the error of the minimax polynomial, the error left once
-its coefficients are rounded, and the largest error of the function, measured by running the same
-operations as the C code, fused multiply-adds included, in NumPy.
+A developer's script: ``python src/fit_coefficients.py`` takes half a minute and needs mpmath and
+NumPy, not a compiled cekernels. Each block comes with the relative error of the minimax polynomial,
+the error left once its coefficients are rounded, and the largest error of the function, measured by
+running the operations of the C code, fused multiply-adds included, in NumPy.
 """
 
+import functools
 import textwrap
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from mpmath import mp, mpf
 
-mp.dps = 50
+mp.dps = 50  # decimal digits
 
 FLOAT32, FLOAT64 = np.float32, np.float64
+SQRT2_M1 = mp.sqrt(2) - 1
 N_NODES = 512
 
 # --- Minimax polynomials -----------------------------------------------------------------------
@@ -72,8 +74,8 @@ def rounded(value, dtype):
     return dtype(float(mpf(value, prec=np.finfo(dtype).nmant + 1)))
 
 
-def fit(function, weight, interval, n_coefficients, dtype):
-    """Fit `function` by a polynomial with coefficients of `dtype`, lowest degree first.
+def fit(form, interval, n_coefficients, dtype):
+    """Fit function(x) by lead(x) + factor(x) p(x), the coefficients of p rounded to `dtype`.
 
     The lowest free coefficient is rounded; what is left over, divided by x, is fitted again by one
     coefficient less, so each coefficient makes up for the rounding of those before it.
@@ -81,12 +83,13 @@ def fit(function, weight, interval, n_coefficients, dtype):
     Returns
     -------
     coefficients : list of dtype
+        Lowest degree first.
     minimax, final : float
-        log2 of the largest weighted error before and after rounding.
+        log2 of the largest relative error before and after rounding.
     """
     x = chebyshev_nodes(*interval)
-    target = np.array([function(v) for v in x])
-    weight = np.array([weight(v) for v in x])
+    function, lead, factor = (np.array([part(v) for v in x]) for part in form)
+    target, weight = (function - lead) / factor, abs(factor / function)
     coefficients, errors = [], []
     for n_free in range(n_coefficients, 0, -1):
         (lowest, *_), error = remez(x, target, weight, n_free)
@@ -94,8 +97,8 @@ def fit(function, weight, interval, n_coefficients, dtype):
         coefficients.append(rounded(lowest, dtype))
         target = (target - mpf(float(coefficients[-1]))) / x
         weight = weight * abs(x)
-    final = max(abs(weight * target))
-    return coefficients, float(mp.log(errors[0], 2)), float(mp.log(final, 2))
+    errors.append(max(weight * abs(target)))
+    return coefficients, float(mp.log(errors[0], 2)), float(mp.log(errors[-1], 2))
 
 
 # --- Arithmetic of the hardware ----------------------------------------------------------------
@@ -147,6 +150,7 @@ def fma_horner(coefficients, x):
 # --- Constants ---------------------------------------------------------------------------------
 
 
+@functools.cache
 def split_ln2(dtype):
     """Return ln 2 as high + low; n * high is exact for |n| <= 2^9 (float32), 2^12 (float64)."""
     bits = {FLOAT32: 15, FLOAT64: 41}[dtype]
@@ -154,6 +158,7 @@ def split_ln2(dtype):
     return dtype(float(high)), rounded(mp.ln2 - high, dtype)
 
 
+@functools.cache
 def log1p_scale():
     """Return c next to sqrt(1/2) and -log(c), which is a float64 up to 2^-67 and needs no low part.
 
@@ -189,7 +194,7 @@ def evaluate_log1p(q, e):
 def evaluate_log1p_split(q, e):
     """log1p(e) = log1p(f) - log(c), 1 + f = c (1 + e), with c = 1 up to e = sqrt(2) - 1."""
     c, minus_log_c = log1p_scale()
-    far = e > FLOAT64(mp.sqrt(2) - 1)
+    far = e > FLOAT64(SQRT2_M1)
     f = np.where(far, fma(e, c, c - 1), e)
     return np.where(far, minus_log_c, 0) + evaluate_log1p(q, f)
 
@@ -210,7 +215,7 @@ def evaluate_log(r, x):
 
 
 def samples(low, high, dtype):
-    """Return an even float32 grid, down to single floats near 1, or random float64 points."""
+    """Return an even float32 grid (on [0, 1] it holds every float above 1/2) or random float64s."""
     if dtype is FLOAT32:
         return np.linspace(low, high, 2**24 + 1, dtype=FLOAT32)
     return np.random.default_rng(0).uniform(low, high, 100_000)
@@ -240,51 +245,28 @@ def max_ulp(evaluate, coefficients, exact, x):
 
 
 class Fit(NamedTuple):
-    """A polynomial to fit in `dtype`, and the function of vmath.h that evaluates it."""
+    """A polynomial of vmath.h: what it fits, the function that evaluates it, where to measure it."""
 
     name: str
     dtype: type
     n_coefficients: int
-    target: Callable
-    weight: Callable
-    interval: tuple
+    form: tuple[Callable, Callable, Callable]  # function, lead, factor: see fit
+    interval: tuple[mpf, mpf]
     evaluate: Callable
     exact: str
-    measured: tuple
+    measured: tuple[float, float]
 
 
-def exp_q(r):
-    return (mp.expm1(r) - r) / r**2
+EXP_FORM = mp.exp, lambda r: 1 + r, lambda r: r**2
+LOG1P_FORM = mp.log1p, lambda e: e, lambda e: e**2
+LOG_FORM = lambda z: 2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z), lambda _: 2, lambda z: z
 
-
-def exp_weight(r):
-    return r**2 / mp.exp(r)
-
-
-def log1p_q(e):
-    return (mp.log1p(e) - e) / e**2
-
-
-def log1p_weight(e):
-    return e**2 / mp.log1p(e)
-
-
-def log_r(z):
-    s = mp.sqrt(z)
-    return (2 * mp.atanh(s) / s - 2) / z
-
-
-def log_weight(z):
-    s = mp.sqrt(z)
-    return s * z / (2 * mp.atanh(s))
-
-
-SQRT2 = mp.sqrt(2)
 HALF_LN2 = mp.ln2 / 2 * (1 + mpf(2) ** -15)  # n is the rounding of a rounded x log2(e)
-EXP = exp_q, exp_weight, (-HALF_LN2, HALF_LN2), evaluate_exp, "exp"
-LOG1P = log1p_q, log1p_weight, (mpf(0), mpf(1)), evaluate_log1p, "log1p"
-LOG1P_SPLIT = log1p_q, log1p_weight, (mpf(0), SQRT2 - 1), evaluate_log1p_split, "log1p"
-LOG = log_r, log_weight, (mpf(0), (3 - 2 * SQRT2) ** 2), evaluate_log, "log"
+
+EXP = EXP_FORM, (-HALF_LN2, HALF_LN2), evaluate_exp, "exp"
+LOG1P = LOG1P_FORM, (mpf(0), mpf(1)), evaluate_log1p, "log1p"
+LOG1P_SPLIT = LOG1P_FORM, (mpf(0), SQRT2_M1), evaluate_log1p_split, "log1p"
+LOG = LOG_FORM, (mpf(0), SQRT2_M1**4 * (1 + mpf(2) ** -20)), evaluate_log, "log"
 
 FITS = [
     Fit("EXP", FLOAT32, 5, *EXP, (-87.3365, 0.0)),
@@ -305,24 +287,22 @@ def hexadecimal(value):
 def print_constants():
     """Print what the reductions of exp and log1p need besides their polynomials."""
     for dtype in FLOAT32, FLOAT64:
-        high, low = (hexadecimal(v) for v in split_ln2(dtype))
-        print(f"/* {dtype.__name__} */  LN2_HI {high}  LN2_LO {low}")
+        high, low = map(hexadecimal, split_ln2(dtype))
+        print(f"/* {dtype.__name__}: ln 2 = {high} + {low} */")
     c, minus_log_c = log1p_scale()
-    print(f"/* float64 log1p */  c {hexadecimal(c)}  c - 1 {hexadecimal(c - 1)}")
-    print(f"    -log(c) {hexadecimal(minus_log_c)}  up to {hexadecimal(SQRT2 - 1)}\n")
+    print(f"/* float64 log1p above {hexadecimal(SQRT2_M1)}: c = {hexadecimal(c)},")
+    print(f" * c - 1 = {hexadecimal(c - 1)}, -log(c) = {hexadecimal(minus_log_c)} */\n")
 
 
 def print_fit(job):
     """Fit one polynomial, measure its function and print both."""
-    coefficients, minimax, final = fit(
-        job.target, job.weight, job.interval, job.n_coefficients, job.dtype
-    )
+    coefficients, minimax, final = fit(job.form, job.interval, job.n_coefficients, job.dtype)
     x = samples(*job.measured, job.dtype)
     ulp, worst = max_ulp(job.evaluate, coefficients, job.exact, x)
     print(f"/* {job.exact} {job.dtype.__name__}: minimax 2^{minimax:.2f}, rounded 2^{final:.2f};")
     print(f" * {ulp:.3f} ulp at {hexadecimal(worst)} */")
-    body = textwrap.indent(textwrap.fill(", ".join(map(hexadecimal, coefficients)), 90), "    ")
-    print(f"static const real {job.name}[] = {{\n{body}}};\n")
+    body = textwrap.fill(", ".join(map(hexadecimal, coefficients)), 90)
+    print(f"static const real {job.name}[] = {{\n{textwrap.indent(body, '    ')}}};\n")
 
 
 if __name__ == "__main__":

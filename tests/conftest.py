@@ -9,8 +9,11 @@ import pytest
 import cekernels
 from cekernels import LossStats, _runtime, reference
 
-# The reference, in float64, has an error of its own: see test_reference.py.
+# Of the result, or of the largest of the terms that it is the sum of. The reference, in float64,
+# has an error of its own: see test_reference.py.
 ELEMENT_ULP = {np.float32: 4, np.float64: 8}
+# A product of two probabilities.
+HESS_ULP = {np.float32: 6, np.float64: 10}
 SUM_RELATIVE = {np.float32: 2e-7, np.float64: 1e-15}
 # Without fused multiply-add every bound is doubled.
 WITHOUT_FMA = {"baseline": 2}
@@ -58,24 +61,21 @@ def check_loss(isa):
         want, want_warnings = _call(getattr(reference, name), x, targets, **options)
         assert got_warnings == want_warnings
         assert len(got) == len(want)
-        factor = WITHOUT_FMA.get(isa, 1)
-        ulp, relative = factor * ELEMENT_ULP[x.dtype.type], factor * SUM_RELATIVE[x.dtype.type]
-        _assert_loss(got[0], want[0], x.dtype, ulp, relative)
+        kind, factor = x.dtype.type, WITHOUT_FMA.get(isa, 1)
+        ulp, relative = factor * ELEMENT_ULP[kind], factor * SUM_RELATIVE[kind]
+        floor = np.finfo(kind).tiny * _largest_weight(options)
+        _assert_loss(got[0], want[0], x.dtype, ulp, relative, floor)
         names = [output for output in OUTPUTS if options.get(f"return_{output}")]
-        for output, got_array, want_array in zip(names, got[1:], want[1:], strict=True):
-            assert got_array.dtype == x.dtype
-            with np.errstate(all="ignore"):
-                scale = (
-                    _gradient_scale(name, x, targets, want_array, options)
-                    if output == "grad"
-                    else np.abs(want_array)
-                )
-            _assert_ulp(got_array, want_array, ulp, scale, output)
+        for output, array, expected in zip(names, got[1:], want[1:], strict=True):
+            assert array.dtype == kind
+            scale = _scale(name, output, x, targets, expected, options)
+            ulp = factor * (HESS_ULP if output == "hess" else ELEMENT_ULP)[kind]
+            _assert_ulp(array, expected, ulp, scale, f"{name}: {output}", floor)
 
     return check
 
 
-def _assert_ulp(got, want, ulp, scale=None, what="result"):
+def _assert_ulp(got, want, ulp, scale=None, what="result", floor=0.0):
     got, want = np.asarray(got), np.asarray(want, np.float64)
     assert got.shape == want.shape
     with np.errstate(all="ignore"):
@@ -86,8 +86,10 @@ def _assert_ulp(got, want, ulp, scale=None, what="result"):
         scale = np.abs(want) if scale is None else np.where(np.isfinite(scale), scale, np.abs(want))
         scale = np.maximum(scale, tiny)
         unit = np.spacing(scale.astype(got.dtype)).astype(np.float64)
-        # Among the subnormal numbers the error only has to stay below the smallest normal one.
-        bound = np.where(scale > tiny, ulp * unit, tiny)
+        # Among the subnormal numbers the error only has to stay below the smallest normal one,
+        # times the weight that the number is multiplied by.
+        floor = max(floor, tiny)
+        bound = np.where(scale > floor, ulp * unit, floor)
         error = np.abs(got.astype(np.float64) - want)
         excess = np.where(~finite | (error == 0.0), 0.0, np.nan_to_num(error / bound, nan=np.inf))
     if excess.size and excess.max() > 1.0:
@@ -123,7 +125,7 @@ def _call(function, *args, **kwargs):
     return results, [warning.category for warning in caught]
 
 
-def _assert_loss(got, want, dtype, ulp, relative):
+def _assert_loss(got, want, dtype, ulp, relative, floor):
     if isinstance(want, LossStats):
         assert isinstance(got, LossStats)
         assert type(got.total) is float
@@ -136,12 +138,28 @@ def _assert_loss(got, want, dtype, ulp, relative):
         assert got == pytest.approx(want, rel=relative, abs=0.0, nan_ok=True)
     else:
         assert got.dtype == dtype
-        _assert_ulp(got, want, ulp, what="loss")
+        _assert_ulp(got, want, ulp, what="loss", floor=floor)
 
 
-def _gradient_scale(name, x, targets, gradient, options):
+def _largest_weight(options):
+    """Return the largest factor that a softplus or a probability is multiplied by, at least 1."""
+    weights = (options.get(f"{kind}_weight") for kind in ("sample", "pos", "class"))
+    factors = (np.max(weight, initial=1.0) for weight in weights if weight is not None)
+    return float(np.prod([1.0, *factors]))
+
+
+@np.errstate(all="ignore")
+def _scale(name, output, x, targets, want, options):
+    """Return the size of the largest of the terms that an output is the sum of."""
+    if output == "grad":
+        return _gradient_scale(name, x.astype(np.float64), targets, want, options)
+    if output == "lse":
+        return np.maximum(np.abs(want), np.abs(x.max(axis=-1, initial=-np.inf)))
+    return np.abs(want)
+
+
+def _gradient_scale(name, x, targets, want, options):
     """Return the size of the larger of the two terms whose difference the gradient is."""
-    x = x.astype(np.float64)
     names = ("sample_weight", "label_smoothing", "class_weight", "ignore_index")
     sample_weight, smoothing, class_weight, ignore_index = map(options.get, names)
     if name == "cross_entropy":
@@ -166,4 +184,4 @@ def _gradient_scale(name, x, targets, gradient, options):
         sums = {"weight": np.sum(weight), "count": np.count_nonzero(kept)}
         denominator = options.get("denominator", "weight")
         terms = terms / sums.get(denominator, denominator)
-    return np.where(alone, np.abs(gradient), terms)
+    return np.where(alone, np.abs(want), terms)

@@ -33,7 +33,7 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
         real linear = wrong == 0 ? 0 : wrong * size; /* 0 even where |x| is inf */
         loss[i] = fma_(weight, log1p_unit(e), linear);
         grad[i] = scale * (b[i] * sigma - a[i] * sigma_neg);
-        hess[i] = scale * (weight * (near * far));
+        hess[i] = scale * (weight * fma_(-near, near, near)); /* near (1 - near) */
         proba[i] = sigma;
     }
 }

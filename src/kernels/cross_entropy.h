@@ -35,7 +35,7 @@ static NOINLINE void block_hess(const real *e, real inverse, real factor, size_t
     IN_PLACE
     for (size_t i = 0; i < n; i++) {
         real p = inverse * e[i];
-        out[i] = factor * p * (1 - p);
+        out[i] = factor * fma_(-p, p, p);
     }
 }
 
@@ -140,7 +140,7 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, size_t 
     row_exp(x, n_classes, &row, e);
 
     const size_t k = row.argmax;
-    const double scale = args->grad_scale, p_k = row.scaling.top / row.total;
+    const double scale = args->grad_scale, p_k = row.top / row.total;
     const double rest_k = row.others / row.total; /* 1 - p_k */
     const real inverse = (real)(1 / row.total);
     if (hess) {

@@ -44,6 +44,7 @@ static void narrow_coefficients(const struct cek_cross_entropy_args *args, size_
         narrow_one_hot(s, n_classes);
     for (size_t c = 0; c < n_classes; c++)
         narrow_mix(s, class_weight(args, c), 1 - smoothing, smoothing / (real)n_classes, c);
+    tile_pad(s->q, n_classes);
 }
 
 /* A, R, q_k, sum_{c != k} q_c (m - x_c), and whether any q_c is not 0 */
@@ -52,15 +53,18 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
     const struct softmax_tile *t = &s->softmax;
     for (size_t r = 0; r < TILE; r++)
         s->rest[r] = s->at_argmax[r] = s->distance[r] = s->live[r] = 0;
-    for (size_t c = 0; c < n_classes; c++)
+    for (size_t c = 0; c < n_classes; c += GROUP)
         for (size_t r = 0; r < TILE; r++) {
-            real q = s->q[c][r];
-            real other = t->argmax[r] == (real)c ? 0 : q;
-            real distance = t->max[r] - t->x[c][r];
-            s->rest[r] += other;
-            s->at_argmax[r] += q - other;
-            s->distance[r] += other == 0 ? 0 : other * distance;
-            s->live[r] = q == 0 ? s->live[r] : 1;
+            real other[GROUP], distance[GROUP];
+            for (size_t i = 0; i < GROUP; i++) {
+                real q = s->q[c + i][r], d = q * (t->max[r] - t->x[c + i][r]);
+                other[i] = t->argmax[r] == (real)(c + i) ? 0 : q;
+                distance[i] = other[i] == 0 ? 0 : d;
+                s->at_argmax[r] += q - other[i];
+                s->live[r] = q == 0 ? s->live[r] : 1;
+            }
+            s->rest[r] += (other[0] + other[1]) + (other[2] + other[3]);
+            s->distance[r] += (distance[0] + distance[1]) + (distance[2] + distance[3]);
         }
     for (size_t r = 0; r < TILE; r++) {
         s->all[r] = s->rest[r] + s->at_argmax[r];
@@ -73,13 +77,15 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
 static NOINLINE void narrow_grad(struct narrow *s, real scale, size_t n_classes)
 {
     struct softmax_tile *t = &s->softmax;
+    ALIGN real factor[TILE];
+    for (size_t r = 0; r < TILE; r++)
+        factor[r] = scale * s->all[r] * t->inverse[r];
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real q = s->q[c][r], p = t->e[c][r] * t->inverse[r];
-            real p_k = t->top[r] * t->inverse[r], rest_k = t->others[r] * t->inverse[r];
-            real other = fma_(s->all[r], p, -q);
-            real largest = fma_(s->rest[r], p_k, -(q * rest_k));
-            real grad = scale * (t->argmax[r] == (real)c ? largest : other);
+            real q = scale * s->q[c][r];
+            real other = fma_(factor[r], t->e[c][r], -q);
+            real largest = fma_(scale * s->rest[r], t->p_top[r], -(q * t->p_others[r]));
+            real grad = t->argmax[r] == (real)c ? largest : other;
             t->x[c][r] = s->live[r] == 0 ? 0 : grad;
         }
 }
@@ -90,8 +96,8 @@ static NOINLINE void narrow_hess(struct narrow *s, real scale, size_t n_classes)
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
             real p = t->e[c][r] * t->inverse[r];
-            real p_k = t->top[r] * t->inverse[r], rest_k = t->others[r] * t->inverse[r];
-            real variance = t->argmax[r] == (real)c ? p_k * rest_k : p * (1 - p);
+            real largest = t->p_top[r] * t->p_others[r], other = fma_(-p, p, p);
+            real variance = t->argmax[r] == (real)c ? largest : other;
             real hess = scale * (s->all[r] * variance);
             t->x[c][r] = s->live[r] == 0 ? 0 : hess;
         }

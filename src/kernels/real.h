@@ -64,6 +64,14 @@ static INLINE real fma_(real a, real b, real c)
 #endif
 }
 
+/* a + b and its rounding error, exactly (Knuth) */
+static INLINE real two_sum(real a, real b, real *error)
+{
+    real sum = a + b, back = sum - a;
+    *error = (a - (sum - back)) + (b - back);
+    return sum;
+}
+
 static INLINE real abs_(real x)
 {
 #if CEK_REAL_BITS == 32

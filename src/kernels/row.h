@@ -25,23 +25,31 @@
 #define LARGE_MAX 1420.0
 #endif
 
-/* exp_scaled(x - offset, cut, one) is e_j; top belongs to the largest x. */
+/* exp_scaled(x - offset, cut, one) is e_j.  top + top_low belongs to the largest x: in every p_j, so
+ * the rounding error of its last operation is kept. */
 struct scaling {
-    real offset, cut, top;
+    real offset, cut, top, top_low;
     bits one;
 };
 
-/* -inf (every class masked): top = 0; +inf: offset = inf leaves e_j = 0 for the finite others. */
+/* 2^n <= e^m < 2^(n + 1), up to rounding: then e_j underflows only where p_j does.
+ * -inf (every class masked): top = 0; +inf: offset = inf leaves e_j = 0 for the finite others. */
 static INLINE struct scaling scale_to(real max)
 {
-    int is_small = abs_(max) < LARGE_MAX;
+    int is_small = abs_(max) < LARGE_MAX, is_masked = max == -(real)INFINITY;
     real anchor = is_small ? max : 0;
-    real z = fma_(anchor, LOG2E, ROUND);
-    real cut = (z - ROUND + EXP_MIN) * (LN2_HI + LN2_LO);
+    real z = fma_(anchor, LOG2E, REAL(-0.5)) + ROUND;
     bits one = EXP_ONE - (to_bits(z) << MANTISSA_BITS);
-    real offset = is_small | (max == -(real)INFINITY) ? 0 : max;
-    real top = offset == 0 ? exp_scaled(max, cut, one) : 1;
-    return (struct scaling){offset, cut, top, one};
+    real scale, p;
+    exp_parts(anchor, one, &scale, &p);
+    real top = fma_(scale, p, scale), top_low = fma_(scale, p, scale - top);
+    struct scaling to;
+    to.offset = is_small | is_masked ? 0 : max;
+    to.cut = (z - ROUND + EXP_MIN) * (LN2_HI + LN2_LO);
+    to.top = is_small ? top : is_masked ? 0 : 1;
+    to.top_low = is_small ? top_low : 0;
+    to.one = one;
+    return to;
 }
 
 static NOINLINE real block_max(const real *restrict x, size_t n)
@@ -61,18 +69,13 @@ static NOINLINE real block_max(const real *restrict x, size_t n)
 /* Index of the first of n values that is equal to `value`, or n; n in whole vectors. */
 static NOINLINE size_t block_find(const real *restrict x, real value, size_t n)
 {
-    real first[LANES];
-    for (size_t j = 0; j < LANES; j++)
-        first[j] = BLOCK;
-    for (int i = 0; i < (int)n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            real found = x[i + j] == value ? (real)(i + j) : BLOCK;
-            first[j] = found < first[j] ? found : first[j];
-        }
-    real min = first[0];
-    for (size_t j = 1; j < LANES; j++)
-        min = first[j] < min ? first[j] : min;
-    return (size_t)min;
+    const int end = (int)(n / LANES * LANES);
+    int first = end;
+    for (int i = 0; i < end; i++) {
+        int found = x[i] == value ? i : end;
+        first = found < first ? found : first;
+    }
+    return (size_t)first;
 }
 
 /* e = exp(x) 2^-n; e may be x itself. */
@@ -107,8 +110,8 @@ struct softmax_row {
     size_t argmax; /* n_classes or more where every logit is NaN */
     int has_nan;   /* known where max is inf                      */
     struct scaling scaling;
-    double others, total; /* total = top + others */
-    real log1p;           /* logsumexp - max      */
+    double top, others, total; /* total = top + others */
+    real log1p;                /* logsumexp - max      */
 };
 
 static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
@@ -146,8 +149,9 @@ static void row_exp(const real *x, size_t n_classes, struct softmax_row *row, re
         if (e && to == out)
             memcpy(e + i, out, n * sizeof(real));
     }
-    row->total = row->scaling.top + row->others;
-    row->log1p = log1p_nonneg((real)(row->others / row->scaling.top));
+    row->top = (double)row->scaling.top + (double)row->scaling.top_low;
+    row->total = row->top + row->others;
+    row->log1p = log1p_nonneg((real)(row->others / row->top));
 }
 
 /* logsumexp: -inf where every class is masked, inf where any logit is, as in SciPy. */

@@ -28,7 +28,7 @@ static void softmax_wide(const struct cek_cross_entropy_args *args, size_t i)
     if (proba) {
         block_scale(proba, (real)(1 / row.total), n_classes, proba);
         if (row.argmax < n_classes)
-            proba[row.argmax] = (real)(row.scaling.top / row.total);
+            proba[row.argmax] = (real)(row.top / row.total);
     }
     if (args->log_proba) {
         real *log_proba = (real *)args->log_proba + i * n_classes;

@@ -9,7 +9,8 @@
 
 enum {
     TILE = 4 * LANES, /* rows                                                                */
-    NARROW = 32       /* classes at most: tiles of x, e and q together fit 24 KiB of L1      */
+    NARROW = 64,       /* classes at most: tiles of x, e and q take 48 KiB             */
+    GROUP = 4         /* classes that are summed as a tree                                   */
 };
 
 struct softmax_tile {
@@ -21,9 +22,13 @@ struct softmax_tile {
     ALIGN real cut[TILE];
     ALIGN bits one[TILE];
     ALIGN real top[TILE];
+    ALIGN real top_low[TILE];
     ALIGN real others[TILE];
-    ALIGN real inverse[TILE]; /* 1 / (top + others)  */
-    ALIGN real log1p[TILE];   /* logsumexp - max     */
+    ALIGN real others_low[TILE]; /* its rounding error */
+    ALIGN real inverse[TILE];  /* 1 / (top + others)              */
+    ALIGN real p_top[TILE];    /* the largest probability         */
+    ALIGN real p_others[TILE]; /* 1 - p_top, also where it is tiny */
+    ALIGN real log1p[TILE];    /* logsumexp - max                 */
 };
 
 /* n_rows rows of n_classes values as [class][row]; missing rows are 0. */
@@ -35,6 +40,13 @@ static void tile_load(const real *rows, size_t n_rows, size_t n_classes, real (*
         for (size_t r = n_rows; r < TILE; r++)
             tile[c][r] = 0;
     }
+}
+
+/* Classes of 0 up to a whole group. */
+static void tile_pad(real (*restrict tile)[TILE], size_t n_classes)
+{
+    for (size_t c = n_classes; c % GROUP != 0; c++)
+        memset(tile[c], 0, sizeof tile[c]);
 }
 
 static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes, real *rows)
@@ -70,7 +82,7 @@ static NOINLINE void tile_scale(struct softmax_tile *t)
         t->cut[r] = to.cut;
         t->one[r] = to.one;
         t->top[r] = to.top;
-        t->others[r] = 0;
+        t->top_low[r] = to.top_low;
     }
 }
 
@@ -81,15 +93,30 @@ static NOINLINE void tile_exp(struct softmax_tile *t, size_t n_classes)
             real e = exp_scaled(t->x[c][r] - t->offset[r], t->cut[r], t->one[r]);
             e = t->argmax[r] == (real)c ? 0 : e;
             t->e[c][r] = e;
-            t->others[r] += e;
         }
 }
 
-static NOINLINE void tile_total(struct softmax_tile *t)
+static NOINLINE void tile_total(struct softmax_tile *t, size_t n_classes)
 {
+    for (size_t r = 0; r < TILE; r++)
+        t->others[r] = t->others_low[r] = 0;
+    for (size_t c = 0; c < n_classes; c += GROUP)
+        for (size_t r = 0; r < TILE; r++) {
+            real low, group = (t->e[c][r] + t->e[c + 1][r]) + (t->e[c + 2][r] + t->e[c + 3][r]);
+            t->others[r] = two_sum(t->others[r], group, &low);
+            t->others_low[r] += low;
+        }
     for (size_t r = 0; r < TILE; r++) {
-        t->inverse[r] = 1 / (t->top[r] + t->others[r]);
-        t->log1p[r] = log1p_nonneg(t->others[r] / t->top[r]);
+        real top = t->top[r], top_low = t->top_low[r];
+        real others = t->others[r], others_low = t->others_low[r];
+        real total_low, total = two_sum(top, others, &total_low);
+        total_low += top_low + others_low;
+        real inverse = 1 / total, ratio = others / top;
+        real residual = fma_(-total, inverse, 1) - total_low * inverse;
+        t->inverse[r] = fma_(inverse, residual, inverse);
+        t->p_top[r] = fma_(top, t->inverse[r], top_low * t->inverse[r]);
+        t->p_others[r] = (others + others_low) * t->inverse[r];
+        t->log1p[r] = log1p_nonneg(ratio + (others_low - ratio * top_low) / top);
     }
 }
 
@@ -100,7 +127,9 @@ static void tile_softmax(struct softmax_tile *t, size_t n_classes)
     tile_argmax(t, n_classes);
     tile_scale(t);
     tile_exp(t, n_classes);
-    tile_total(t);
+    tile_pad(t->x, n_classes);
+    tile_pad(t->e, n_classes);
+    tile_total(t, n_classes);
 }
 
 /* e becomes the probabilities. */
@@ -108,8 +137,8 @@ static NOINLINE void tile_proba(struct softmax_tile *t, size_t n_classes)
 {
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real e = t->argmax[r] == (real)c ? t->top[r] : t->e[c][r];
-            t->e[c][r] = e * t->inverse[r];
+            real p = t->e[c][r] * t->inverse[r];
+            t->e[c][r] = t->argmax[r] == (real)c ? t->p_top[r] : p;
         }
 }
 

@@ -25,16 +25,14 @@
 #define EXP_CUT ((real)EXP_MIN * (LN2_HI + LN2_LO))
 #define EXP_ONE ((bits)EXPONENT_BIAS << MANTISSA_BITS)
 
-/* exp(x) 2^-k for x <= (k + 1/2) ln 2, |x| < 512 ln 2 (float) or 4096 ln 2 (double), where
- * cut = (k + EXP_MIN) ln 2 and one = the bits of 2^-k; below cut, where the result would be
- * subnormal, it is 0.  NaN stays NaN.  Cody-Waite reduction to |r| <= ln 2 / 2, exp(r) = 1 + r + r^2 q.
+/* exp(x) 2^-k = scale + scale p for |x| < 512 ln 2 (float) or 4096 ln 2 (double), where `one` holds
+ * the bits of 2^-k.  Cody-Waite reduction to |r| <= ln 2 / 2, exp(r) = 1 + p = 1 + r + r^2 q.
  */
-static INLINE real exp_scaled(real x, real cut, bits one)
+static INLINE void exp_parts(real x, bits one, real *scale, real *p)
 {
-    real t = x < cut ? cut : x;
-    real z = fma_(t, LOG2E, ROUND);
+    real z = fma_(x, LOG2E, ROUND);
     real n = z - ROUND;
-    real r = fma_(n, -LN2_LO, fma_(n, -LN2_HI, t));
+    real r = fma_(n, -LN2_LO, fma_(n, -LN2_HI, x));
 #if CEK_REAL_BITS == 32
     real q = 0x1.6a3d12p-10f;
     q = fma_(q, r, 0x1.123856p-7f);
@@ -53,8 +51,17 @@ static INLINE real exp_scaled(real x, real cut, bits one)
     q = fma_(q, r, 0x1.555555555550dp-3);
     q = fma_(q, r, 0x1.000000000000ap-1);
 #endif
-    real p = fma_(q, r * r, r);
-    real scale = from_bits((to_bits(z) << MANTISSA_BITS) + one);
+    *p = fma_(q, r * r, r);
+    *scale = from_bits((to_bits(z) << MANTISSA_BITS) + one);
+}
+
+/* exp(x) 2^-k for x <= (k + 1) ln 2, and 0 below cut = (k + EXP_MIN) ln 2, where the result would be
+ * subnormal.  NaN stays NaN.
+ */
+static INLINE real exp_scaled(real x, real cut, bits one)
+{
+    real scale, p;
+    exp_parts(x < cut ? cut : x, one, &scale, &p);
     real e = fma_(scale, p, scale);
     return x < cut ? 0 : e;
 }
@@ -116,13 +123,12 @@ static INLINE real log_sum(real u, real c)
     real m = from_bits(to_bits(u) - (exponent << MANTISSA_BITS) + EXP_ONE);
     real inverse = from_bits(((bits)(2 * EXPONENT_BIAS) - exponent) << MANTISSA_BITS); /* 2^-k */
     real k = from_bits(to_bits(ROUND) + exponent) - (ROUND + EXPONENT_BIAS);
-    real f = (m - 1) + c * inverse;
+    real f = m - 1, d = c * inverse;
     real s = f / (2 + f), z = s * s, half = REAL(0.5) * f * f;
 #if CEK_REAL_BITS == 32
-    real t = 0x1.f161d2p-3f;
-    t = fma_(t, z, 0x1.23d312p-2f);
-    t = fma_(t, z, 0x1.999c28p-2f);
-    t = fma_(t, z, 0x1.555554p-1f);
+    real t = 0x1.31e03cp-2f;
+    t = fma_(t, z, 0x1.995ed8p-2f);
+    t = fma_(t, z, 0x1.55557ap-1f);
 #else
     real t = 0x1.2f0250bfd912ep-3;
     t = fma_(t, z, 0x1.39a20bb57fb3ep-3);
@@ -132,7 +138,8 @@ static INLINE real log_sum(real u, real c)
     t = fma_(t, z, 0x1.999999997ff63p-2);
     t = fma_(t, z, 0x1.5555555555592p-1);
 #endif
-    real low = fma_(s, fma_(z, t, half), k * LN2_LO);
+    real correction = fma_(2 * d, z - s, d); /* d / (1 + f) */
+    real low = fma_(s, fma_(z, t, half), fma_(k, LN2_LO, correction));
     return fma_(k, LN2_HI, f - (half - low));
 }
 

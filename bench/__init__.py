@@ -1,0 +1,1 @@
+"""How fast cekernels is, beside the floor of memory and the other systems: `python -m bench`."""

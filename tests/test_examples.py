@@ -1,0 +1,62 @@
+"""The examples run as a newcomer would run them, and print the numbers that they should."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="tests without the repository")
+
+FIRST = [
+    *("0.498", "0.506", "0.515", "0.524", "0.533", "0.542", "0.551", "0.560", "0.569", "0.578"),
+    *("0.587", "0.596", "0.605", "0.614", "0.622", "0.631", "0.640", "0.648", "0.656", "0.664"),
+    *("0.672", "0.680", "0.687", "0.695", "0.702", "0.709", "0.715", "0.722", "0.728", "0.734"),
+]
+SECOND = [
+    *("0.806", "0.781", "0.755", "0.728", "0.700", "0.672", "0.644", "0.617", "0.590", "0.564"),
+    *("0.539", "0.515", "0.492", "0.470", "0.450", "0.431", "0.412", "0.396", "0.380", "0.365"),
+    *("0.351", "0.337", "0.325", "0.313", "0.302", "0.292", "0.282", "0.273", "0.265", "0.256"),
+]
+
+
+@pytest.fixture
+def run_example(tmp_path):
+    """Run an example in an empty folder and return what it prints."""
+
+    def run(name, *args):
+        command = [sys.executable, EXAMPLES / name, *args]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_thirty_steps(run_example):
+    header, *rows = [line.split() for line in run_example("thirty_steps.py").splitlines()]
+    assert header == ["step", "first", "second", "loss"]
+    assert [row[:3] for row in rows] == [
+        [str(step), first, second]
+        for step, (first, second) in enumerate(zip(FIRST, SECOND, strict=True))
+    ]
+
+
+def test_digits(run_example, tmp_path):
+    for package in ("sklearn", "matplotlib", "tqdm"):
+        pytest.importorskip(package)
+    output = run_example("digits.py", "--out", "plot.png")
+
+    def number(pattern):
+        return float(re.search(pattern + r"\s+([\d.]+)", output)[1])
+
+    log_loss = number("held-out log loss")
+    assert log_loss == pytest.approx(number("by scikit-learn"), rel=0, abs=1e-12)
+    assert log_loss < 0.15
+    assert number("held-out accuracy") >= 0.95
+    assert 0 < number("cekernels") < 100
+    assert re.search(r"% of that, \d+\.\d ns a logit", output)
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
