@@ -28,8 +28,8 @@ NaN is never right.
 
 Files are mapped into memory and read a chunk of rows at a time: memory does not grow with the
 files, whatever their size and order. Files in Fortran order are copied chunk by chunk, which takes
-longer. Pickled objects are never loaded. The size of the chunks changes the loss by no more than
-its accuracy, which is 1e-7 for float32 logits and 1e-15 for float64 ones, relatively.
+longer. Pickled objects are never loaded. The size of the chunks changes the loss by rounding alone:
+by less than 1e-7 of it for float32 logits, 1e-12 for float64 ones.
 
 In JSON, numbers that are not finite are the strings "nan", "inf" and "-inf". With nothing to
 average, loss and accuracy are nan, with a warning.
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, without any with those of the process."""
-    parser, args = _parser(), None
+    parser = _parser()
     try:
         try:
             args = parser.parse_args(argv)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -18,6 +18,9 @@ Array: TypeAlias = NDArray[Any]
 
 # Logits of a chunk: enough to hide what it costs to start one, and 16 MB at most.
 CHUNK_SIZE = 2**21
+
+# Columns of a Fortran-ordered file to read at a time: each may bring 2 MB into memory, a huge page.
+COLUMNS = 16
 
 # The function of each loss, and its name for the target to leave out.
 LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
@@ -75,10 +78,11 @@ class Score:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A stored array as rows: its first `n_lead` axes run together, a row is the rest."""
+    """A mapped array as rows: its first `n_lead` axes run together in `order`, a row is the rest."""
 
     array: Array
     n_lead: int
+    order: Literal["C", "F"]
 
     def __len__(self) -> int:
         return math.prod(self.array.shape[: self.n_lead])
@@ -88,17 +92,28 @@ class _Rows:
         return math.prod(self.array.shape[self.n_lead :])
 
     def read(self, start: int, stop: int) -> Array:
-        """Return rows as a contiguous array: a copy only if the file is in Fortran order."""
-        lead, row = self.array.shape[: self.n_lead], self.array.shape[self.n_lead :]
-        if self.n_lead == 1 or self.array.flags.c_contiguous:
-            rows = self.array.reshape(len(self), *row)[start:stop]
-        else:
-            rows = self.array[np.unravel_index(np.arange(start, stop), lead)]
-        return np.ascontiguousarray(rows)
+        """Return rows in C order; without a copy where the file has them so."""
+        rows = self._view(start, stop)
+        if rows.flags.c_contiguous:
+            return np.asarray(rows)
+        copy = np.empty(rows.shape, rows.dtype)
+        for column in range(0, self.row_size, COLUMNS):
+            columns = np.s_[:, column : column + COLUMNS]
+            copy[columns] = rows[columns]
+            self.release()
+        return copy
 
-    def place(self, start: int, offset: int) -> list[int]:
-        """Return the index in the array of the element `offset` behind the row `start`."""
-        index = np.unravel_index(start * self.row_size + offset, self.array.shape)
+    def _view(self, start: int, stop: int) -> Array:
+        lead, row = self.array.shape[: self.n_lead], self.array.shape[self.n_lead :]
+        flags = self.array.flags
+        if flags.c_contiguous if self.order == "C" else flags.f_contiguous:
+            return self.array.reshape((len(self), *row), order=self.order)[start:stop]
+        return self.array[np.unravel_index(np.arange(start, stop), lead, order=self.order)]
+
+    def place(self, row: int, column: int) -> list[int]:
+        """Return the index in the array of a column of a row."""
+        lead, shape = self.array.shape[: self.n_lead], self.array.shape[self.n_lead :]
+        index = (*np.unravel_index(row, lead, order=self.order), *np.unravel_index(column, shape))
         return [int(i) for i in index]
 
     def release(self) -> None:
@@ -149,7 +164,9 @@ def score(
     _check_shapes(options.loss, logits, targets, weights)
     # A row is the last axis of the logits, or one number of a vector of binary ones.
     n_lead = logits.ndim if options.loss == "bce" and logits.ndim < 2 else logits.ndim - 1
-    files = [_Rows(array, n_lead) for array in (logits, targets, weights) if array is not None]
+    order: Literal["C", "F"] = "C" if logits.flags.c_contiguous else "F"
+    arrays = [array for array in (logits, targets, weights) if array is not None]
+    files = [_Rows(array, n_lead, order) for array in arrays]
     n_rows = len(files[0])
     step = options.chunk_rows or _chunk_rows(files[0].row_size)
     try:
@@ -271,8 +288,9 @@ def _locate(rows: list[Array], file: _Rows, start: int, options: Options) -> str
         return None
     offset = int(np.argmax(invalid))
     value = targets.flat[offset]
+    row, column = divmod(offset, file.row_size)
     kind = "labels are integers" if options.loss == "ce" else "binary targets are"
     return (
-        f"targets{file.place(start, offset)} is {value}, but {kind} from 0 to {high} "
+        f"targets{file.place(start + row, column)} is {value}, but {kind} from 0 to {high} "
         f"(--ignore-index {value} leaves it out)"
     )

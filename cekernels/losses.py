@@ -114,6 +114,17 @@ def binary_cross_entropy_with_logits(
     >>> round(loss, 4), grad.round(4)
     (1.0565, array([ 0.0484, -0.2772,  0.236 ]))
     """
+    if (
+        sample_weight is pos_weight is ignore_value is out is hess_out is proba_out is None
+        and n_threads is None
+        and reduction == "mean"
+        and denominator == "weight"
+        and check
+        and not (label_smoothing or return_hess or return_proba)
+    ):
+        result = _kernels.plain_binary(logits, targets, return_grad, grad_out)
+        if result is not None:
+            return result
     return _binary(
         logits,
         targets,
@@ -324,6 +335,16 @@ def cross_entropy(
     >>> cross_entropy(np.array([100.0, 1.0, 1.0, 1.0]), 0)
     3.0336...e-43
     """
+    if (
+        class_weight is sample_weight is ignore_index is out is hess_out is proba_out is None
+        and n_threads is None
+        and reduction == "mean"
+        and denominator == "weight"
+        and not (label_smoothing or return_hess or return_proba or return_lse)
+    ):
+        result = _kernels.plain_cross_entropy(logits, targets, return_grad, grad_out)
+        if result is not None:
+            return result
     x = _validation.as_logit_rows(logits, "logits")
     labels, target_proba = _validation.as_class_targets(targets, x)
     samples = x.shape[:-1]

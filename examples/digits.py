@@ -13,6 +13,7 @@ this file, or where ``--out FILE.png`` says.
 # 1797 images of 8 by 8 pixels, half of them held out. A column of ones stands for the intercept.
 
 import argparse
+import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -26,7 +27,7 @@ from tqdm import tqdm
 import cekernels
 
 parser = argparse.ArgumentParser(description="Train a classifier of handwritten digits.")
-parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".png"))
+parser.add_argument("--out", type=Path, default=Path(sys.argv[0]).with_suffix(".png"))
 out = parser.parse_args().out
 
 pixels, labels = load_digits(return_X_y=True)

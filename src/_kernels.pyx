@@ -7,7 +7,7 @@ every output are C-contiguous arrays of one dtype, float32 or float64.
 """
 
 cimport numpy as cnp
-from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from cek cimport *
 
@@ -93,6 +93,15 @@ cdef cek_in operand(object array) noexcept:
         result.type = type_of(<cnp.ndarray> array)
         if cnp.PyArray_NDIM(<cnp.ndarray> array) == 1:
             result.stride = cnp.PyArray_STRIDES(<cnp.ndarray> array)[0]
+    return result
+
+
+cdef cek_in flat(cnp.ndarray array) noexcept:
+    """A C-contiguous array of any shape as a vector."""
+    cdef cek_in result
+    result.data = cnp.PyArray_DATA(array)
+    result.stride = cnp.PyArray_ITEMSIZE(array)
+    result.type = type_of(array)
     return result
 
 
@@ -286,3 +295,152 @@ cdef class Unary(Job):
             flags = cek_flags_save()
             self.table.unary(&self.args, begin, end)
             cek_flags_restore(flags)
+
+
+# The plain call: exact arrays, no option, one thread's worth of work.  The functions below answer it
+# without a Python object but the result, and give None wherever the long way has to decide.
+
+cdef enum:
+    PLAIN_CHUNKS = 16  # below what _parallel.py gives to a second thread
+    PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
+
+
+cdef inline bint is_plain(object array, int type_number) noexcept:
+    """Exactly an ndarray of this type: aligned, C-contiguous, native."""
+    return (
+        type(array) is cnp.ndarray
+        and cnp.PyArray_TYPE(<cnp.ndarray> array) == type_number
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> array)
+    )
+
+
+cdef inline bint is_plain_number(object array, bint integer) noexcept:
+    """Exactly an ndarray of bool, integers or (not `integer`) float32 or float64."""
+    if type(array) is not cnp.ndarray or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> array):
+        return False
+    cdef int type_number = cnp.PyArray_TYPE(<cnp.ndarray> array)
+    if cnp.PyTypeNum_ISBOOL(type_number) or cnp.PyTypeNum_ISINTEGER(type_number):
+        return True
+    return not integer and type_number in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64)
+
+
+cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """No byte in common; both C-contiguous."""
+    cdef char *first = cnp.PyArray_BYTES(a)
+    cdef char *second = cnp.PyArray_BYTES(b)
+    return first + cnp.PyArray_NBYTES(a) <= second or second + cnp.PyArray_NBYTES(b) <= first
+
+
+cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, object out):
+    """The array to write the gradient to, None for no gradient, or False: not plain."""
+    if out is None:
+        if not wanted:
+            return None
+        return cnp.PyArray_EMPTY(
+            cnp.PyArray_NDIM(logits), cnp.PyArray_DIMS(logits), cnp.PyArray_TYPE(logits), 0
+        )
+    if out is logits and cnp.PyArray_ISWRITEABLE(logits):
+        return out
+    if (
+        is_plain(out, cnp.PyArray_TYPE(logits))
+        and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
+        and cnp.PyArray_SAMESHAPE(<cnp.ndarray> out, logits)
+        and are_apart(<cnp.ndarray> out, logits)
+        and are_apart(<cnp.ndarray> out, targets)
+    ):
+        return out
+    return False
+
+
+def plain_binary(logits, targets, bint return_grad, grad_out):
+    """Mean loss, or (mean loss, gradient), of a plain call from logits; else None."""
+    if not is_plain(logits, cnp.NPY_FLOAT32) and not is_plain(logits, cnp.NPY_FLOAT64):
+        return None
+    if not is_plain_number(targets, False) or not cnp.PyArray_SAMESHAPE(logits, targets):
+        return None
+    cdef cek_binary_args args
+    memset(&args, 0, sizeof(args))
+    args.n = cnp.PyArray_SIZE(logits)
+    if args.n == 0 or args.n > PLAIN_CHUNKS * CEK_CHUNK:
+        return None
+    grad = plain_grad(logits, targets, return_grad, grad_out)
+    if grad is False:
+        return None
+    cdef const cek_table *table = table_of(logits)
+    cdef double sums[PLAIN_CHUNKS]
+    cdef size_t n_chunks = (args.n + CEK_CHUNK - 1) // CEK_CHUNK
+    args.input = flat(logits)
+    args.targets = flat(targets)
+    args.grad = data_of(grad)
+    args.grad_scale = 1.0 / args.n
+    if args.n < PLAIN_NOGIL:
+        if not run_plain_binary(table, &args, n_chunks, sums):
+            return None
+    else:
+        with nogil:
+            valid = run_plain_binary(table, &args, n_chunks, sums)
+        if not valid:
+            return None
+    loss = cek_tree_sum(sums, n_chunks) / args.n
+    return loss if grad is None else (loss, grad)
+
+
+cdef bint run_plain_binary(
+    const cek_table *table, const cek_binary_args *args, size_t n_chunks, double *sums
+) noexcept nogil:
+    cdef unsigned flags = cek_flags_save()
+    cdef bint valid = table.scan_probs(&args.targets, args.n).invalid < 0
+    if valid:
+        table.bce_logits(args, 0, n_chunks, sums)
+    cek_flags_restore(flags)
+    return valid
+
+
+def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
+    """Mean loss, or (mean loss, gradient), of a plain call with labels; else None."""
+    if not is_plain(logits, cnp.NPY_FLOAT32) and not is_plain(logits, cnp.NPY_FLOAT64):
+        return None
+    if not is_plain_number(labels, True) or cnp.PyArray_NDIM(logits) != 2:
+        return None
+    cdef cek_cross_entropy_args args
+    memset(&args, 0, sizeof(args))
+    args.n_rows = cnp.PyArray_DIM(logits, 0)
+    args.n_classes = cnp.PyArray_DIM(logits, 1)
+    if cnp.PyArray_NDIM(labels) != 1 or <size_t> cnp.PyArray_DIM(labels, 0) != args.n_rows:
+        return None
+    if args.n_rows == 0 or args.n_classes == 0:
+        return None
+    cdef const cek_table *table = table_of(logits)
+    cdef size_t rows = table.chunk_rows(args.n_classes)
+    cdef size_t n_chunks = (args.n_rows + rows - 1) // rows
+    if n_chunks > PLAIN_CHUNKS:
+        return None
+    grad = plain_grad(logits, labels, return_grad, grad_out)
+    if grad is False:
+        return None
+    cdef double sums[PLAIN_CHUNKS]
+    args.logits = data_of(logits)
+    args.labels = flat(labels)
+    args.grad = data_of(grad)
+    args.grad_scale = 1.0 / args.n_rows
+    if args.n_rows * args.n_classes < PLAIN_NOGIL:
+        if not run_plain_cross_entropy(table, &args, n_chunks, sums):
+            return None
+    else:
+        with nogil:
+            valid = run_plain_cross_entropy(table, &args, n_chunks, sums)
+        if not valid:
+            return None
+    loss = cek_tree_sum(sums, n_chunks) / args.n_rows
+    return loss if grad is None else (loss, grad)
+
+
+cdef bint run_plain_cross_entropy(
+    const cek_table *table, const cek_cross_entropy_args *args, size_t n_chunks, double *sums
+) noexcept nogil:
+    cdef unsigned flags = cek_flags_save()
+    cdef bint valid = table.scan_classes(args).invalid < 0
+    if valid:
+        table.cross_entropy(args, 0, n_chunks, sums)
+    cek_flags_restore(flags)
+    return valid

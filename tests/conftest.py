@@ -62,15 +62,17 @@ def check_loss(isa):
         assert got_warnings == want_warnings
         assert len(got) == len(want)
         kind, factor = x.dtype.type, WITHOUT_FMA.get(isa, 1)
-        ulp, relative = factor * ELEMENT_ULP[kind], factor * SUM_RELATIVE[kind]
+        more = _roundings(targets, options)
+        ulp, relative = factor * (ELEMENT_ULP[kind] + more), factor * SUM_RELATIVE[kind]
         floor = np.finfo(kind).tiny * _largest_weight(options)
-        _assert_loss(got[0], want[0], x.dtype, ulp, relative, floor)
+        call = f"{name}({_summary(options)})"
+        _assert_loss(got[0], want[0], x.dtype, ulp, relative, floor, call)
         names = [output for output in OUTPUTS if options.get(f"return_{output}")]
         for output, array, expected in zip(names, got[1:], want[1:], strict=True):
             assert array.dtype == kind
             scale = _scale(name, output, x, targets, expected, options)
-            ulp = factor * (HESS_ULP if output == "hess" else ELEMENT_ULP)[kind]
-            _assert_ulp(array, expected, ulp, scale, f"{name}: {output}", floor)
+            ulp = factor * ((HESS_ULP if output == "hess" else ELEMENT_ULP)[kind] + more)
+            _assert_ulp(array, expected, ulp, scale, f"{call}: {output}", floor)
 
     return check
 
@@ -125,20 +127,35 @@ def _call(function, *args, **kwargs):
     return results, [warning.category for warning in caught]
 
 
-def _assert_loss(got, want, dtype, ulp, relative, floor):
+def _assert_loss(got, want, dtype, ulp, relative, floor, call):
     if isinstance(want, LossStats):
         assert isinstance(got, LossStats)
         assert type(got.total) is float
         assert type(got.weight) is float
         assert type(got.count) is int
-        assert got == pytest.approx(want, rel=relative, abs=0.0, nan_ok=True)
-        assert got.count == want.count
+        assert tuple(got) == pytest.approx(tuple(want), rel=relative, abs=0.0, nan_ok=True), call
+        assert got.count == want.count, call
     elif type(want) is float:
         assert type(got) is float
-        assert got == pytest.approx(want, rel=relative, abs=0.0, nan_ok=True)
+        assert got == pytest.approx(want, rel=relative, abs=0.0, nan_ok=True), call
     else:
         assert got.dtype == dtype
-        _assert_ulp(got, want, ulp, what="loss", floor=floor)
+        _assert_ulp(got, want, ulp, what=f"{call}: loss", floor=floor)
+
+
+def _summary(options):
+    """Return the options of a call in a few words."""
+    words = ("an array" if np.ndim(value) else value for value in options.values())
+    given = zip(options, words, strict=True)
+    return ", ".join(f"{name}={word}" for name, word in given if word not in (None, False))
+
+
+def _roundings(targets, options):
+    """Return how many options bring a rounded factor, and with it 1 ulp."""
+    names = ("sample_weight", "class_weight", "pos_weight", "label_smoothing")
+    given = sum(not (options.get(name) is None or np.array_equal(options[name], 0.0)) for name in names)
+    is_soft = np.asarray(targets).dtype.kind == "f"
+    return given + is_soft + (options.get("reduction", "mean") == "mean")
 
 
 def _largest_weight(options):

@@ -29,7 +29,7 @@ def run_example(tmp_path):
 
     def run(name, *args):
         command = [sys.executable, EXAMPLES / name, *args]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -203,6 +203,9 @@ def test_warnings_point_at_the_caller():
     with pytest.warns(UserWarning, match="do not sum to one") as caught:
         log_loss(Y, np.array(PAIRS) * 0.9)
     assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="do not sum to one") as caught:
+        log_loss(INDICATOR, np.array(PAIRS) * 0.9)
+    assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="ordered lexicographically") as caught:
         log_loss(Y, P, labels=[1, 0])
     assert caught[0].filename == __file__
@@ -520,6 +523,7 @@ def test_row_sums(same, dtype, factor, order):
         scaled[1] *= factor
         same([0, 1, 2, 0] if rows is TRIPLES else Y, scaled.astype(dtype, order="K"))
     same([0, 0, 0, 0], scaled, labels=[0, 1])
+    same([[0, 1, 1]] * 4, scaled.astype(dtype))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ SPECIAL = [math.inf, -math.inf, math.nan, 1e30, -1e30, 0.0, -0.0]
 
 seeds = st.integers(0, 2**32 - 1)
 flags = st.booleans()
-smoothings = st.one_of(st.sampled_from([0.0, 0.1, 1.0]), st.floats(0.0, 1.0))
+smoothings = st.one_of(st.sampled_from([0.0, 0.1, 1.0]), st.floats(2.0**-10, 1.0, width=32))
 weights = st.sampled_from([None, "one", "all", "zeros", "float32", "integers"])
 
 

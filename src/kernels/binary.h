@@ -189,6 +189,7 @@ static struct cek_scan scan_binary(const struct cek_binary_args *args)
 {
     struct binary_scratch s;
     struct cek_scan scan = {0, 0, -1};
+    struct sum total = {0, 0};
     struct cek_binary_args unweighted = *args;
     unweighted.sample_weight.data = NULL;
     for (size_t i = 0; i < args->n; i += BLOCK) {
@@ -200,8 +201,9 @@ static struct cek_scan scan_binary(const struct cek_binary_args *args)
         if (bad >= 0 && scan.invalid < 0)
             scan.invalid = (ptrdiff_t)i + bad;
         scan.count += (int64_t)padded_sum(kept, n, s.a);
-        scan.weight += padded_sum(weight, n, s.b);
+        sum_add(&total, padded_sum(weight, n, s.b));
     }
+    scan.weight = sum_value(total);
     return scan;
 }
 

@@ -90,4 +90,22 @@ static NOINLINE double block_sum(const real *restrict v, size_t n)
     return acc[0];
 }
 
+/* A running sum in double with its rounding error (Knuth's TwoSum), for sums over any number of
+ * blocks.  An infinite sum has no meaningful error. */
+struct sum {
+    double high, low;
+};
+
+static INLINE void sum_add(struct sum *sum, double value)
+{
+    double high = sum->high + value, back = high - sum->high;
+    sum->low += (sum->high - (high - back)) + (value - back);
+    sum->high = high;
+}
+
+static INLINE double sum_value(struct sum sum)
+{
+    return isfinite(sum.low) ? sum.high + sum.low : sum.high;
+}
+
 #endif

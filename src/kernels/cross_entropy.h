@@ -74,6 +74,7 @@ static struct row_targets mixed_targets(const struct cek_cross_entropy_args *arg
 {
     ALIGN real in[BLOCK], q[BLOCK], d[BLOCK];
     struct row_targets t = {0, 0, 0, 0, 0};
+    struct sum rest = {0, 0}, distance = {0, 0};
     for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
         size_t n = min_size(BLOCK, args->n_classes - begin), whole = whole_vectors(n);
         row_coefficients(args, i, weight, label, begin, n, q);
@@ -83,9 +84,11 @@ static struct row_targets mixed_targets(const struct cek_cross_entropy_args *arg
             q[row->argmax - begin] = 0;
         }
         block_distance(row_load(x + begin, n, in), q, row->max, whole, d);
-        t.rest += block_sum(q, whole);
-        t.distance += block_sum(d, whole);
+        sum_add(&rest, block_sum(q, whole));
+        sum_add(&distance, block_sum(d, whole));
     }
+    t.rest = sum_value(rest);
+    t.distance = sum_value(distance);
     t.all = t.rest + t.at_argmax;
     return t;
 }
@@ -137,7 +140,7 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, size_t 
     struct row_targets t = is_one_hot(args)
                                ? one_hot_targets(args, x, &row, weight, label)
                                : mixed_targets(args, x, &row, i, weight, label);
-    row_exp(x, n_classes, &row, e);
+    row_exp(x, next_row(args, i), n_classes, &row, e);
 
     const size_t k = row.argmax;
     const double scale = args->grad_scale, p_k = row.top / row.total;

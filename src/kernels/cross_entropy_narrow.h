@@ -12,8 +12,10 @@ struct narrow {
     ALIGN real weight[TILE];
     ALIGN real all[TILE];
     ALIGN real rest[TILE];
+    ALIGN real rest_low[TILE];
     ALIGN real at_argmax[TILE];
     ALIGN real distance[TILE];
+    ALIGN real distance_low[TILE];
     ALIGN real live[TILE];
     ALIGN real loss[TILE];
 };
@@ -52,7 +54,8 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
 {
     const struct softmax_tile *t = &s->softmax;
     for (size_t r = 0; r < TILE; r++)
-        s->rest[r] = s->at_argmax[r] = s->distance[r] = s->live[r] = 0;
+        s->rest[r] = s->rest_low[r] = s->distance[r] = s->distance_low[r] = s->at_argmax[r] =
+            s->live[r] = 0;
     for (size_t c = 0; c < n_classes; c += GROUP)
         for (size_t r = 0; r < TILE; r++) {
             real other[GROUP], distance[GROUP];
@@ -63,10 +66,19 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
                 s->at_argmax[r] += q - other[i];
                 s->live[r] = q == 0 ? s->live[r] : 1;
             }
-            s->rest[r] += (other[0] + other[1]) + (other[2] + other[3]);
-            s->distance[r] += (distance[0] + distance[1]) + (distance[2] + distance[3]);
+            real low, low_distance;
+            s->rest[r] =
+                two_sum(s->rest[r], (other[0] + other[1]) + (other[2] + other[3]), &low);
+            s->rest_low[r] += low;
+            s->distance[r] = two_sum(
+                s->distance[r], (distance[0] + distance[1]) + (distance[2] + distance[3]),
+                &low_distance);
+            s->distance_low[r] += low_distance;
         }
     for (size_t r = 0; r < TILE; r++) {
+        real low = s->distance_low[r];
+        s->rest[r] += s->rest_low[r];
+        s->distance[r] += low - low == 0 ? low : 0; /* an infinite distance has no error */
         s->all[r] = s->rest[r] + s->at_argmax[r];
         real loss = fma_(s->all[r], t->log1p[r], s->distance[r]);
         s->loss[r] = s->live[r] == 0 ? 0 : loss;

@@ -35,10 +35,12 @@ enum { BLOCK = 256 };
 #define INLINE __forceinline
 #define ALIGN __declspec(align(64))
 #define restrict __restrict
+#define PREFETCH(address) ((void)(address))
 #else
 #define NOINLINE __attribute__((noinline))
 #define INLINE inline __attribute__((always_inline))
 #define ALIGN __attribute__((aligned(64)))
+#define PREFETCH(address) __builtin_prefetch(address, 0, 2)
 #endif
 
 /* Before a loop whose output is one of its inputs, element by element, or disjoint from them. */

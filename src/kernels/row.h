@@ -52,15 +52,20 @@ static INLINE struct scaling scale_to(real max)
     return to;
 }
 
+/* The largest of n values, NaN left out; whole vectors.  Four vectors of maxima hide the latency. */
 static NOINLINE real block_max(const real *restrict x, size_t n)
 {
-    real max[LANES];
-    for (size_t j = 0; j < LANES; j++)
+    real max[4 * LANES];
+    for (size_t j = 0; j < 4 * LANES; j++)
         max[j] = -(real)INFINITY;
-    for (size_t i = 0; i < n / LANES * LANES; i += LANES)
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (size_t j = 0; j < 4 * LANES; j++)
+            max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
+    for (; i < n / LANES * LANES; i += LANES)
         for (size_t j = 0; j < LANES; j++)
             max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
-    for (size_t width = LANES / 2; width > 0; width /= 2)
+    for (size_t width = 2 * LANES; width > 0; width /= 2)
         for (size_t j = 0; j < width; j++)
             max[j] = max[j + width] > max[j] ? max[j + width] : max[j];
     return max[0];
@@ -92,6 +97,18 @@ static NOINLINE void block_scale(const real *e, real factor, size_t n, real *out
     IN_PLACE
     for (size_t i = 0; i < n; i++)
         out[i] = factor * e[i];
+}
+
+/* Rows up to this many bytes are asked for while the row before them is computed, and so is the
+ * memory of their results.  On a server with 2 MiB of L2 (2026-11), float, 8192 x 1000: 0.65 ns a
+ * logit with x alone, 0.55 with both, 1.0 with none; longer rows would push out what is in use. */
+enum { PREFETCH_READ = 1 << 18, PREFETCH_WRITE = 1 << 16 };
+
+/* Asks for n values to be in the L2 cache soon. */
+static INLINE void prefetch(const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES)
+        PREFETCH(x + i);
 }
 
 /* n values as whole vectors, padded with -inf in scratch where there are not. */
@@ -134,22 +151,29 @@ static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
 }
 
 /* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted. */
-static void row_exp(const real *x, size_t n_classes, struct softmax_row *row, real *e)
+static void row_exp(const real *x, const real *next, size_t n_classes, struct softmax_row *row,
+                    real *e)
 {
     ALIGN real in[BLOCK], out[BLOCK];
+    const size_t bytes = n_classes * sizeof(real);
     row->scaling = scale_to(row->max);
-    row->others = 0;
+    struct sum others = {0, 0};
     for (size_t i = 0; i < n_classes; i += BLOCK) {
         size_t n = min_size(BLOCK, n_classes - i), whole = whole_vectors(n);
         real *to = e && whole == n ? e + i : out;
+        if (next && bytes <= PREFETCH_READ)
+            prefetch(next + i, n);
+        if (next && e && bytes <= PREFETCH_WRITE)
+            prefetch(e + n_classes + i, n);
         block_exp(row_load(x + i, n, in), row->scaling, whole, to);
         if (row->argmax - i < n)
             to[row->argmax - i] = 0;
-        row->others += block_sum(to, whole);
+        sum_add(&others, block_sum(to, whole));
         if (e && to == out)
             memcpy(e + i, out, n * sizeof(real));
     }
     row->top = (double)row->scaling.top + (double)row->scaling.top_low;
+    row->others = sum_value(others);
     row->total = row->top + row->others;
     row->log1p = log1p_nonneg((real)(row->others / row->top));
 }
@@ -160,6 +184,12 @@ static real row_lse(const struct softmax_row *row)
     if (row->total == 0 || (row->max == (real)INFINITY && !row->has_nan))
         return row->max;
     return row->max + row->log1p;
+}
+
+/* The logits of the row after row i, or NULL. */
+static INLINE const real *next_row(const struct cek_cross_entropy_args *args, size_t i)
+{
+    return i + 1 < args->n_rows ? (const real *)args->logits + (i + 1) * args->n_classes : NULL;
 }
 
 #endif

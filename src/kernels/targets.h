@@ -119,7 +119,7 @@ static double row_weight(const struct cek_cross_entropy_args *args, size_t row, 
         return 0;
     if (!args->target_proba)
         return (double)weight * (double)class_weight(args, (size_t)label);
-    double sum = 0;
+    struct sum sum = {0, 0};
     const real *proba = (const real *)args->target_proba + row * args->n_classes;
     for (size_t i = 0; i < args->n_classes; i += BLOCK) {
         size_t n = min_size(BLOCK, args->n_classes - i), whole = whole_vectors(n);
@@ -127,9 +127,9 @@ static double row_weight(const struct cek_cross_entropy_args *args, size_t row, 
             t[j] = proba[i + j] * class_weight(args, i + j);
         for (size_t j = n; j < whole; j++)
             t[j] = 0;
-        sum += block_sum(t, whole);
+        sum_add(&sum, block_sum(t, whole));
     }
-    return (double)weight * sum;
+    return (double)weight * sum_value(sum);
 }
 
 /* Weight, count and first invalid label of all rows. */
@@ -137,18 +137,18 @@ static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args)
 {
     struct targets t;
     struct cek_scan scan = {0, 0, -1};
+    struct sum weight = {0, 0};
     for (size_t begin = 0; begin < args->n_rows; begin += BLOCK) {
         size_t n = min_size(BLOCK, args->n_rows - begin);
         targets_load(args, begin, n, &t);
-        double weight = 0;
         for (size_t i = 0; i < n; i++) {
             if (t.label[i] == INVALID && scan.invalid < 0)
                 scan.invalid = (ptrdiff_t)(begin + i);
             scan.count += t.label[i] >= 0;
-            weight += row_weight(args, begin + i, t.weight[i], t.label[i]);
+            sum_add(&weight, row_weight(args, begin + i, t.weight[i], t.label[i]));
         }
-        scan.weight += weight;
     }
+    scan.weight = sum_value(weight);
     return scan;
 }
 

@@ -56,12 +56,12 @@ static INLINE void exp_parts(real x, bits one, real *scale, real *p)
 }
 
 /* exp(x) 2^-k for x <= (k + 1) ln 2, and 0 below cut = (k + EXP_MIN) ln 2, where the result would be
- * subnormal.  NaN stays NaN.
+ * subnormal and exp_parts means nothing.  NaN stays NaN.
  */
 static INLINE real exp_scaled(real x, real cut, bits one)
 {
     real scale, p;
-    exp_parts(x < cut ? cut : x, one, &scale, &p);
+    exp_parts(x, one, &scale, &p);
     real e = fma_(scale, p, scale);
     return x < cut ? 0 : e;
 }
