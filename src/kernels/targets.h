@@ -112,13 +112,13 @@ static void row_coefficients(const struct cek_cross_entropy_args *args, size_t r
 
 /* Weight of a row in the mean: weight sum_c t_c class_weight_c, before smoothing. */
 static double row_weight(const struct cek_cross_entropy_args *args, size_t row, real weight,
-                         ptrdiff_t label)
+                         size_t label)
 {
     ALIGN real t[BLOCK];
     if (weight == 0)
         return 0;
     if (!args->target_proba)
-        return (double)weight * (double)class_weight(args, (size_t)label);
+        return (double)weight * (double)class_weight(args, label);
     struct sum sum = {0, 0};
     const real *proba = (const real *)args->target_proba + row * args->n_classes;
     for (size_t i = 0; i < args->n_classes; i += BLOCK) {
@@ -132,21 +132,41 @@ static double row_weight(const struct cek_cross_entropy_args *args, size_t row, 
     return (double)weight * sum_value(sum);
 }
 
+static NOINLINE size_t count_below(const ptrdiff_t *restrict label, ptrdiff_t bound, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += label[i] < bound;
+    return count;
+}
+
+/* Sum of the weights of n rows. */
+static double rows_weight(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                          const struct targets *t)
+{
+    struct sum sum = {0, 0};
+    for (size_t i = 0; i < n; i++)
+        sum_add(&sum, row_weight(args, begin + i, t->weight[i], (size_t)t->label[i]));
+    return sum_value(sum);
+}
+
 /* Weight, count and first invalid label of all rows. */
 static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args)
 {
     struct targets t;
     struct cek_scan scan = {0, 0, -1};
     struct sum weight = {0, 0};
+    const int weighted = args->sample_weight.data || args->class_weight || args->target_proba;
     for (size_t begin = 0; begin < args->n_rows; begin += BLOCK) {
         size_t n = min_size(BLOCK, args->n_rows - begin);
         targets_load(args, begin, n, &t);
-        for (size_t i = 0; i < n; i++) {
-            if (t.label[i] == INVALID && scan.invalid < 0)
-                scan.invalid = (ptrdiff_t)(begin + i);
-            scan.count += t.label[i] >= 0;
-            sum_add(&weight, row_weight(args, begin + i, t.weight[i], t.label[i]));
-        }
+        size_t kept = n - count_below(t.label, 0, n);
+        scan.count += (int64_t)kept;
+        sum_add(&weight, weighted ? rows_weight(args, begin, n, &t) : (double)kept);
+        if (scan.invalid < 0 && count_below(t.label, IGNORED, n))
+            for (size_t i = n; i-- > 0;)
+                if (t.label[i] == INVALID)
+                    scan.invalid = (ptrdiff_t)(begin + i);
     }
     scan.weight = sum_value(weight);
     return scan;
