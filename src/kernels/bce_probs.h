@@ -50,7 +50,7 @@ static NOINLINE void bce_probs_core(const struct cek_binary_args *args, const re
 
 static void bce_probs(const struct cek_binary_args *args, size_t begin, size_t end, double *sums)
 {
-    binary_chunks(args, bce_probs_core, begin, end, sums);
+    binary_chunks(args, bce_probs_core, NULL, begin, end, sums);
 }
 
 #endif

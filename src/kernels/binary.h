@@ -12,6 +12,10 @@ typedef void binary_core(const struct cek_binary_args *args, const real *restric
                          real *restrict loss, real *restrict grad, real *restrict hess,
                          real *restrict proba);
 
+/* The sum of the losses of n entries in whole vectors, with a = y and b = 1 - y, and their grad. */
+typedef double binary_total(const real *restrict x, const real *restrict y, real scale, size_t n,
+                            real *restrict grad);
+
 struct binary_scratch {
     ALIGN real x[BLOCK];
     ALIGN real y[BLOCK];
@@ -95,20 +99,25 @@ static NOINLINE void clear_weightless(const real *restrict a, const real *restri
 }
 
 /* One block: returns the sum of its losses. */
-static double binary_block(const struct cek_binary_args *args, binary_core *core, size_t begin,
-                           size_t n, struct binary_scratch *s)
+static double binary_block(const struct cek_binary_args *args, binary_core *core,
+                           binary_total *total, size_t begin, size_t n, struct binary_scratch *s)
 {
     const size_t whole = whole_vectors(n);
-    const real *x = block_load(&args->input, begin, n, 0, s->x);
+    const real *x = block_load(&args->input, begin, n, -(real)INFINITY, s->x);
     const real *y = block_load(&args->targets, begin, n, 0, s->y);
     real *loss = block_target(args->loss, begin, n, x, s->loss);
     real *grad = block_target(args->grad, begin, n, x, s->grad);
     real *hess = block_target(args->hess, begin, n, x, s->hess);
     real *proba = block_target(args->proba, begin, n, x, s->proba);
-    if (binary_is_plain(args)) {
+    const int plain = binary_is_plain(args), summed = plain && total && !args->loss;
+    double sum = 0;
+    if (summed)
+        sum = total(x, y, (real)args->grad_scale, whole, grad);
+    if (plain && (!summed || args->hess || args->proba)) {
         complement(y, whole, s->b);
         core(args, x, y, s->b, whole, loss, grad, hess, proba);
-    } else {
+    }
+    if (!plain) {
         const real *weight = binary_weights(args, y, begin, n, s->weight);
         const real *pos_weight = block_load_or_one(&args->pos_weight, begin, n, s->pos_weight);
         coefficients(y, weight, pos_weight, (real)args->label_smoothing, whole, s->a, s->b);
@@ -119,13 +128,15 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     block_store(args->grad, begin, n, grad);
     block_store(args->hess, begin, n, hess);
     block_store(args->proba, begin, n, proba);
+    if (summed)
+        return sum;
     for (size_t i = n; i < whole; i++)
         loss[i] = 0;
     return block_sum(loss, whole);
 }
 
-static void binary_chunks(const struct cek_binary_args *args, binary_core *core, size_t begin,
-                          size_t end, double *sums)
+static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
+                          binary_total *total, size_t begin, size_t end, double *sums)
 {
     struct binary_scratch scratch;
     double block_sums[CEK_CHUNK / BLOCK];
@@ -133,7 +144,7 @@ static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
         size_t n_blocks = 0, stop = min_size((chunk + 1) * CEK_CHUNK, args->n);
         for (size_t i = chunk * CEK_CHUNK; i < stop; i += BLOCK)
             block_sums[n_blocks++] =
-                binary_block(args, core, i, min_size(BLOCK, stop - i), &scratch);
+                binary_block(args, core, total, i, min_size(BLOCK, stop - i), &scratch);
         sums[chunk] = cek_tree_sum(block_sums, n_blocks);
     }
 }

@@ -1,0 +1,84 @@
+"""Types of the Cython module src/_kernels.pyx."""
+
+from typing import Any, Final, TypeAlias
+
+from numpy.typing import NDArray
+
+_Array: TypeAlias = NDArray[Any]
+
+COMPILER: Final[str]
+FLAGS: Final[str]
+
+EXPIT: Final[int]
+LOG_EXPIT: Final[int]
+SOFTPLUS: Final[int]
+EXP_NONPOS: Final[int]
+LOG1P_UNIT: Final[int]
+LOG1P_NONNEG: Final[int]
+LOG_UNIT: Final[int]
+
+def built_isas() -> tuple[str, ...]: ...
+def supported_isas() -> tuple[str, ...]: ...
+def active_isa() -> str: ...
+def set_isa(name: str) -> None: ...
+
+class Job:
+    @property
+    def n_chunks(self) -> int: ...
+    def total(self) -> float: ...
+
+class Binary(Job):
+    def __init__(
+        self,
+        input: _Array,
+        targets: _Array,
+        sample_weight: _Array | None,
+        pos_weight: _Array | None,
+        label_smoothing: float,
+        ignore_value: float | None,
+        loss: _Array | None,
+        grad: _Array | None,
+        hess: _Array | None,
+        proba: _Array | None,
+        from_probs: bool = False,
+        eps: float = 0.0,
+        log_min: float | None = None,
+    ) -> None: ...
+    def scan(self) -> tuple[float, int, int]: ...
+    def scan_probs(self) -> int: ...
+    def scale_grad(self, factor: float) -> None: ...
+    def run(self, begin: int, end: int) -> None: ...
+
+class CrossEntropy(Job):
+    def __init__(
+        self,
+        logits: _Array,
+        labels: _Array | None,
+        target_proba: _Array | None,
+        sample_weight: _Array | None,
+        class_weight: _Array | None,
+        label_smoothing: float,
+        ignore_index: int | None,
+        loss: _Array | None,
+        grad: _Array | None,
+        hess: _Array | None,
+        proba: _Array | None,
+        lse: _Array | None,
+    ) -> None: ...
+    def scan(self) -> tuple[float, int, int]: ...
+    def scale_grad(self, factor: float) -> None: ...
+    def run(self, begin: int, end: int) -> None: ...
+
+class Softmax(Job):
+    def __init__(
+        self,
+        logits: _Array,
+        proba: _Array | None,
+        log_proba: _Array | None,
+        lse: _Array | None,
+    ) -> None: ...
+    def run(self, begin: int, end: int) -> None: ...
+
+class Unary(Job):
+    def __init__(self, function: int, input: _Array, out: _Array) -> None: ...
+    def run(self, begin: int, end: int) -> None: ...
