@@ -2,7 +2,8 @@
 
 from typing import Any, Final, TypeAlias
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import disjoint_base
 
 _Array: TypeAlias = NDArray[Any]
 
@@ -22,11 +23,13 @@ def supported_isas() -> tuple[str, ...]: ...
 def active_isa() -> str: ...
 def set_isa(name: str) -> None: ...
 
+@disjoint_base
 class Job:
     @property
     def n_chunks(self) -> int: ...
     def total(self) -> float: ...
 
+@disjoint_base
 class Binary(Job):
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Binary(Job):
     def scale_grad(self, factor: float) -> None: ...
     def run(self, begin: int, end: int) -> None: ...
 
+@disjoint_base
 class CrossEntropy(Job):
     def __init__(
         self,
@@ -69,6 +73,7 @@ class CrossEntropy(Job):
     def scale_grad(self, factor: float) -> None: ...
     def run(self, begin: int, end: int) -> None: ...
 
+@disjoint_base
 class Softmax(Job):
     def __init__(
         self,
@@ -79,6 +84,14 @@ class Softmax(Job):
     ) -> None: ...
     def run(self, begin: int, end: int) -> None: ...
 
+@disjoint_base
 class Unary(Job):
     def __init__(self, function: int, input: _Array, out: _Array) -> None: ...
     def run(self, begin: int, end: int) -> None: ...
+
+def plain_binary(
+    logits: ArrayLike, targets: ArrayLike, return_grad: bool, grad_out: _Array | None
+) -> float | tuple[float, _Array] | None: ...
+def plain_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, return_grad: bool, grad_out: _Array | None
+) -> float | tuple[float, _Array] | None: ...

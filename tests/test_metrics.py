@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cekernels
 from cekernels import log_loss
 
 # How far the result may be from scikit-learn's, relative, by the dtype in which that computes.
@@ -31,6 +32,7 @@ ONES_AND_ZEROS = [1.0, 0.0, 0.5, 0.5]
 # Literal values
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize(
     ("y_true", "y_proba", "options", "expected"),
     [
@@ -134,6 +136,7 @@ def test_indicator_of_one_label_a_row_is_the_label(rng):
         )
 
 
+@pytest.mark.usefixtures("isa")
 def test_blocks_add_up(rng):
     n = 20_001
     y, proba, weight = rng.integers(0, 3, n), rng.dirichlet(np.ones(3), n), rng.random(n)
@@ -143,6 +146,18 @@ def test_blocks_add_up(rng):
         assert log_loss(y, layout, sample_weight=weight, normalize=False) == pytest.approx(
             math.fsum(expected * weight), rel=1e-13
         )
+
+
+def test_threads_do_not_change_the_result(rng):
+    n = 200_001
+    for y, proba in (
+        (rng.integers(0, 3, n), rng.dirichlet(np.ones(3), n)),
+        (rng.random(n) < 0.5, rng.random(n)),
+    ):
+        expected = log_loss(y, proba)
+        for n_threads in (2, 3, 8):
+            with cekernels.threads(n_threads):
+                assert log_loss(y, proba) == expected
 
 
 def test_inputs_are_not_written_to(rng):
@@ -658,6 +673,30 @@ def test_late_class(same, rng):
     same(np.append(y, 10**6), rng.dirichlet(np.ones(3), len(y) + 1))
 
 
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 31, 40, 600])
+def test_a_single_fault_is_found(same, rng, n_columns):
+    n = 600 if n_columns < 600 else 300
+    y = rng.integers(0, max(2, n_columns), n)
+    proba = rng.dirichlet(np.ones(max(2, n_columns)), n)
+    proba = proba[:, 1] if n_columns == 1 else proba
+    for row in (0, 7, 255, 256, n - 1):
+        for value in (NAN, INF, -INF, -1e-9, 1.0 + 1e-9):
+            faulty = proba.copy()
+            faulty.reshape(n, -1)[row, -1] = value
+            same(y, faulty)
+            same(y, np.asfortranarray(faulty))
+        if n_columns > 1:
+            faulty = proba.copy()
+            faulty[row] *= 0.99
+            same(y, faulty)
+        for label in (-1, n_columns + 1, 2**62):
+            faulty = y.copy()
+            faulty[row] = label
+            same(faulty, proba)
+
+
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("probability", [0.0, 1e-300, 1e-17, 1e-10, 1e-5, 0.5, 1 - 1e-10, 1.0])
 def test_tails(same, probability):
     for y in (0, 1):

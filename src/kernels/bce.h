@@ -38,7 +38,7 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
     }
 }
 
-/* The sum of the losses of one block, and its gradient, for a + b = 1.
+/* Adds up the losses of one block for a + b = 1, and computes its gradient.
  *
  * The logarithms are taken of a product: sum_i log1p(e_i) = log1p(q_n) with q_i = q_(i-1) + e_i (1 +
  * q_(i-1)), which keeps its relative accuracy where every e_i is tiny, and stays below 2^n.  One
@@ -46,10 +46,10 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
  * float, 1.5 instead of 2.1 in double (AVX-512 server, 2026-11).  Four partial products and sums a
  * lane keep the chains of roundings short.
  */
-static NOINLINE double bce_total(const real *restrict x, const real *restrict y, real scale,
-                                 size_t n, real *restrict grad)
+static NOINLINE void bce_total(const real *restrict x, const real *restrict y, real scale, size_t n,
+                               real *restrict grad, struct lane_sums *restrict sums)
 {
-    real products[4][LANES] = {{0}}, linears[4][LANES] = {{0}}, sums[LANES];
+    real products[4][LANES] = {{0}}, linears[4][LANES] = {{0}};
     for (size_t i = 0; i < n / LANES * LANES; i += LANES) {
         real *product = products[i / LANES % 4], *linear = linears[i / LANES % 4];
         for (size_t j = 0; j < LANES; j++) {
@@ -68,9 +68,11 @@ static NOINLINE double bce_total(const real *restrict x, const real *restrict y,
         real low = fma_(products[0][j], 1 + products[1][j], products[1][j]);
         real high = fma_(products[2][j], 1 + products[3][j], products[3][j]);
         real linear = (linears[0][j] + linears[1][j]) + (linears[2][j] + linears[3][j]);
-        sums[j] = linear + log1p_nonneg(fma_(low, 1 + high, high));
+        double loss = (double)linear + (double)log1p_nonneg(fma_(low, 1 + high, high));
+        double sum = sums->high[j] + loss, back = sum - sums->high[j];
+        sums->low[j] += (sums->high[j] - (sum - back)) + (loss - back); /* TwoSum */
+        sums->high[j] = sum;
     }
-    return block_sum(sums, LANES);
 }
 
 static void bce_logits(const struct cek_binary_args *args, size_t begin, size_t end, double *sums)

@@ -12,9 +12,14 @@ typedef void binary_core(const struct cek_binary_args *args, const real *restric
                          real *restrict loss, real *restrict grad, real *restrict hess,
                          real *restrict proba);
 
-/* The sum of the losses of n entries in whole vectors, with a = y and b = 1 - y, and their grad. */
-typedef double binary_total(const real *restrict x, const real *restrict y, real scale, size_t n,
-                            real *restrict grad);
+/* Sums of losses by lane, with their rounding errors. */
+struct lane_sums {
+    double high[LANES], low[LANES];
+};
+
+/* The same for a = y and b = 1 - y, but the losses are added to `sums`. */
+typedef void binary_total(const real *restrict x, const real *restrict y, real scale, size_t n,
+                          real *restrict grad, struct lane_sums *restrict sums);
 
 struct binary_scratch {
     ALIGN real x[BLOCK];
@@ -98,9 +103,10 @@ static NOINLINE void clear_weightless(const real *restrict a, const real *restri
     }
 }
 
-/* One block: returns the sum of its losses. */
+/* One block: returns the sum of its losses, or 0 where they were added to `sums`. */
 static double binary_block(const struct cek_binary_args *args, binary_core *core,
-                           binary_total *total, size_t begin, size_t n, struct binary_scratch *s)
+                           binary_total *total, size_t begin, size_t n, struct binary_scratch *s,
+                           struct lane_sums *sums)
 {
     const size_t whole = whole_vectors(n);
     const real *x = block_load(&args->input, begin, n, -(real)INFINITY, s->x);
@@ -110,9 +116,8 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     real *hess = block_target(args->hess, begin, n, x, s->hess);
     real *proba = block_target(args->proba, begin, n, x, s->proba);
     const int plain = binary_is_plain(args), summed = plain && total && !args->loss;
-    double sum = 0;
     if (summed)
-        sum = total(x, y, (real)args->grad_scale, whole, grad);
+        total(x, y, (real)args->grad_scale, whole, grad, sums);
     if (plain && (!summed || args->hess || args->proba)) {
         complement(y, whole, s->b);
         core(args, x, y, s->b, whole, loss, grad, hess, proba);
@@ -129,10 +134,18 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     block_store(args->hess, begin, n, hess);
     block_store(args->proba, begin, n, proba);
     if (summed)
-        return sum;
+        return 0;
     for (size_t i = n; i < whole; i++)
         loss[i] = 0;
     return block_sum(loss, whole);
+}
+
+static double total_of(const struct lane_sums *sums)
+{
+    double lanes[LANES];
+    for (size_t j = 0; j < LANES; j++)
+        lanes[j] = sum_value((struct sum){sums->high[j], sums->low[j]});
+    return lane_sum(lanes);
 }
 
 static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
@@ -141,31 +154,28 @@ static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
     struct binary_scratch scratch;
     double block_sums[CEK_CHUNK / BLOCK];
     for (size_t chunk = begin; chunk < end; chunk++) {
+        struct lane_sums lanes = {{0}, {0}};
         size_t n_blocks = 0, stop = min_size((chunk + 1) * CEK_CHUNK, args->n);
         for (size_t i = chunk * CEK_CHUNK; i < stop; i += BLOCK)
             block_sums[n_blocks++] =
-                binary_block(args, core, total, i, min_size(BLOCK, stop - i), &scratch);
-        sums[chunk] = cek_tree_sum(block_sums, n_blocks);
+                binary_block(args, core, total, i, min_size(BLOCK, stop - i), &scratch, &lanes);
+        sums[chunk] = cek_tree_sum(block_sums, n_blocks) + total_of(&lanes);
     }
 }
 
-/* How many of n values are outside [0, 1]; NaN is not. */
-static NOINLINE size_t count_outside_unit(const real *restrict v, size_t n)
+/* Is any of n values outside [0, 1]?  NaN is not. */
+static NOINLINE int any_outside_unit(const real *restrict v, size_t n)
 {
-    lane_int outside[LANES] = {0};
-    for (size_t i = 0; i < n / LANES * LANES; i += LANES)
-        for (size_t j = 0; j < LANES; j++)
-            outside[j] += (v[i + j] < 0) | (v[i + j] > 1);
-    size_t total = 0;
-    for (size_t j = 0; j < LANES; j++)
-        total += (size_t)outside[j];
-    return total;
+    lane_int any = 0;
+    for (size_t i = 0; i < n / LANES * LANES; i++)
+        any |= (v[i] < 0) | (v[i] > 1);
+    return any != 0;
 }
 
 /* First of n values that is outside [0, 1] and whose `kept` is not 0, or -1; kept NULL: all are. */
 static ptrdiff_t first_outside_unit(const real *v, const real *kept, size_t n)
 {
-    if (count_outside_unit(v, whole_vectors(n)) == 0)
+    if (!any_outside_unit(v, whole_vectors(n)))
         return -1;
     for (size_t i = 0; i < n; i++)
         if ((v[i] < 0 || v[i] > 1) && (!kept || kept[i] != 0))

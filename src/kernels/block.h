@@ -72,6 +72,15 @@ static INLINE void block_store(void *array, size_t begin, size_t n, const real *
         memcpy((real *)array + begin, values, n * sizeof(real));
 }
 
+/* Sum of LANES values, which are spent. */
+static INLINE double lane_sum(double *lanes)
+{
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t j = 0; j < width; j++)
+            lanes[j] += lanes[j + width];
+    return lanes[0];
+}
+
 /* Sum of n <= BLOCK values in whole vectors.  Four vectors are added as a tree in real, which is
  * exact for equal values, then everything in double: the error stays below that of the values. */
 static NOINLINE double block_sum(const real *restrict v, size_t n)
@@ -84,10 +93,7 @@ static NOINLINE double block_sum(const real *restrict v, size_t n)
     for (; i < n; i += LANES)
         for (size_t j = 0; j < LANES; j++)
             acc[j] += v[i + j];
-    for (size_t width = LANES / 2; width > 0; width /= 2)
-        for (size_t j = 0; j < width; j++)
-            acc[j] += acc[j + width];
-    return acc[0];
+    return lane_sum(acc);
 }
 
 /* A running sum in double with its rounding error (Knuth's TwoSum), for sums over any number of
