@@ -33,8 +33,6 @@ needs_build = pytest.mark.skipif(
     not OBJECTS, reason=f"no objects in {BUILD}: not installed from this checkout"
 )
 
-# Integers alone: labels of any stride become labels of one.
-NOT_VECTORS = {"labels_load"}
 # What compilers make of memcpy, memset and arrays on the stack; and the sum that all share.
 MAY_CALL = {"memcpy", "memmove", "memset", "bzero", "memset_pattern16", "stack_chk_fail"}
 MAY_CALL |= {"memcpy_chk", "memmove_chk", "memset_chk", "GLOBAL_OFFSET_TABLE", "cek_tree_sum"}
@@ -95,6 +93,14 @@ def is_packed(line):
     return X86_PACKED.match(line.mnemonic) is not None
 
 
+def addresses(operands):
+    """Return base and offset of the memory that an instruction names."""
+    x86 = re.findall(r"(-?0x[0-9a-f]+)?(\(%[^)]*\))", operands)
+    arm = re.findall(r"\[(\w+)(?:, #(-?\w+))?\]", operands)
+    pairs = [*((base, offset) for offset, base in x86), *arm]
+    return {(base, int(offset or "0", 0)) for base, offset in pairs}
+
+
 # Loops
 
 
@@ -142,7 +148,9 @@ class Flow:
         self.back = predecessors(self.edges)
         packed = {i for i, line in enumerate(code) if is_packed(line)}
         self.whole = {i for i in packed if register in code[i].operands}
-        self.partial = {i for i, line in enumerate(code) if is_scalar(line)} | packed - self.whole
+        # Numbers one by one, or in vectors that are too short; short vectors of integers may be all.
+        self.partial = {i for i, line in enumerate(code) if is_scalar(line)}
+        self.partial |= {i for i in packed - self.whole if re.search("p[sd]$", code[i].mnemonic)}
         self.partial_loops = []
         self.vector_loops = []
         # A loop that was unrolled to the end is none, but may have a rest.
@@ -164,8 +172,8 @@ class Flow:
         for loop in self.loops(nodes):
             nodes = nodes - loop
             if loop & self.whole:
-                heads = {i for i in loop if self.back[i] - loop}
-                self.vector_loops.append(self.file_loops(loop - {min(heads)}) | {min(heads)})
+                head = min((i for i in loop if self.back[i] - loop), default=min(loop))
+                self.vector_loops.append(self.file_loops(loop - {head}) | {head})
             elif loop & self.partial:
                 self.partial_loops.append(loop)
         return nodes
@@ -183,14 +191,10 @@ class Flow:
         return fewer and self.avoids(vectors, loop) and not self.takes_many(loop)
 
     def takes_many(self, loop):
-        """Does a turn of this loop take more than two elements that follow each other?"""
-        operands = " ".join(self.code[i].operands for i in loop)
-        found = re.findall(r"(-?0x[0-9a-f]+|)(\([^)]*\))", operands)  # x86
-        found += re.findall(r"\[(\w+)(?:, #(-?\w+))?\]", operands)  # Arm, the other way round
-        places = {tuple(part if "0x" not in part else int(part, 16) for part in p) for p in found}
-        offsets = {(base, at) for at, base in places if isinstance(at, int)}
+        """Does a turn of this loop take elements that follow each other?"""
+        places = {place for i in loop for place in addresses(self.code[i].operands)}
         return any(
-            sum((base, at + size) in offsets for base, at in offsets) > 2 for size in (4, 8)
+            sum((base, offset + size) in places for base, offset in places) > 2 for size in (4, 8)
         )
 
     def is_on_stack(self, loop):
@@ -199,14 +203,13 @@ class Flow:
         for _, mnemonic, operands in self.code:
             if match := re.match(r"[^(]*\((%\w+).*,(%\w+)$", operands):  # an address in a register
                 stack |= {match[2]} if mnemonic == "lea" and match[1] in stack else set()
-        operands = " ".join(self.code[i].operands for i in loop)
-        return set(re.findall(r"(?:\((?=%)|\[)(%?\w+)", operands)) <= stack
+        places = {place for i in loop for place in addresses(self.code[i].operands)}
+        return {re.search(r"%?\w+", base)[0] for base, _ in places} <= stack
 
     def adds_in_order(self, vectors):
         """Is this a plain loop with more arithmetic on single numbers than on vectors?"""
-        single = vectors & self.partial
         branches = any(len(self.edges[i] & vectors) > 1 for i in vectors)
-        return len(single) > len(vectors & self.whole) and not branches
+        return 0 < len(vectors & self.whole) < len(vectors & self.partial) and not branches
 
     def faults(self):
         """Return the loops that are not of vectors and no rest of any."""
@@ -224,7 +227,7 @@ class Flow:
 def complaints(code, register=""):
     """Return what is wrong with the machine code of a kernel."""
     flow = Flow(code, register)
-    found = [] if flow.whole else ["no arithmetic on whole vectors"]
+    found = ["no arithmetic on whole vectors"] if flow.partial and not flow.whole else []
     for loop in flow.faults():
         mnemonics = ", ".join(sorted({code[i].mnemonic for i in loop & flow.partial}))
         found.append(f"not a loop of vectors at {code[min(loop)].address:x}: {mnemonics}")
@@ -233,15 +236,213 @@ def complaints(code, register=""):
     return found
 
 
-if __name__ == "__main__":
+# The checker itself
+
+
+def program(body):
+    """Return the code of a function in the words of objdump; `label:` and `-> label` are jumps."""
+    places, code = {}, []
+    for line in filter(None, map(str.strip, body.splitlines())):
+        if line.endswith(":"):
+            places[line[:-1]] = 4 * len(code)
+        else:
+            code.append(line)
+    text = "0000000000000000 <kernel>:\n"
+    for i, line in enumerate(code):
+        jump = re.sub(r"-> (\w+)", lambda match: f"{places[match[1]]:x} <kernel+1>", line)
+        text += f" {4 * i:x}:\t{jump}\n"
+    return functions(text)["kernel"]
+
+
+VECTOR_LOOP = """
+    test %rdx,%rdx
+    je -> end
+    vectors:
+    vmovups (%rdi,%rax,1),%zmm0
+    vmulps %zmm0,%zmm0,%zmm1
+    vfmadd213ps %zmm2,%zmm0,%zmm1
+    vmovups %zmm1,(%rsi,%rax,1)
+    add $0x40,%rax
+    cmp %rax,%rdx
+    jne -> vectors
+    {rest}
+    end:
+    ret
+"""
+REST = """
+    test $0xf,%cl
+    je -> end
+    rest:
+    vmovss (%rdi,%rax,4),%xmm0
+    vmulss %xmm0,%xmm0,%xmm1
+    vfmadd213ss %xmm2,%xmm0,%xmm1
+    vmovss %xmm1,(%rsi,%rax,4)
+    add $0x1,%rax
+    cmp %rax,%rcx
+    jne -> rest
+"""
+SCALAR_LOOP = REST.replace("je -> end", "nop")
+# Elements of a vector, one by one.
+LANES_LOOP = """
+    test $0xf,%cl
+    je -> end
+    rest:
+    vaddss (%rdi),%xmm0,%xmm0
+    vaddss 0x4(%rdi),%xmm1,%xmm1
+    vaddss 0x8(%rdi),%xmm2,%xmm2
+    vaddss 0xc(%rdi),%xmm3,%xmm3
+    add $0x10,%rdi
+    cmp %rdi,%rdx
+    jne -> rest
+"""
+SUM_IN_ORDER = """
+    sum:
+    vmulps (%rdi),%ymm0,%ymm1
+    vaddss %xmm1,%xmm2,%xmm2
+    vshufps $0x55,%xmm1,%xmm1,%xmm3
+    vaddss %xmm3,%xmm2,%xmm2
+    add $0x20,%rdi
+    cmp %rdi,%rdx
+    jne -> sum
+    ret
+"""
+ARM_LOOP = """
+    loop:
+    ldr {load}, [x0, x3]
+    fmul {out}, {a}, {a}
+    fadd {out}, {out}, {a}
+    str {load}, [x1, x3]
+    add x3, x3, #0x10
+    cmp x3, x2
+    b.ne -> loop
+    ret
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "register"),
+    [
+        (VECTOR_LOOP.format(rest=""), "%zmm"),
+        (VECTOR_LOOP.format(rest=REST), "%zmm"),
+        (VECTOR_LOOP.format(rest="").replace("%zmm", "%xmm").replace("vmulps", "mulps"), "%xmm"),
+        (ARM_LOOP.format(load="q0", out="v1.4s", a="v0.4s"), ""),
+        (ARM_LOOP.format(load="q0", out="v1.2d", a="v0.2d"), ""),
+        ("call memcpy\n ret", "%xmm"),
+    ],
+    ids=["vectors", "rest", "sse", "neon-4s", "neon-2d", "memcpy"],
+)
+def test_checker_accepts(code, register):
+    assert complaints(program(code), register) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "register", "message"),
+    [
+        (SCALAR_LOOP.replace("nop", "je -> rest"), "%zmm", "no arithmetic on whole vectors"),
+        (VECTOR_LOOP.format(rest=SCALAR_LOOP), "%zmm", "not a loop of vectors at 2c: vfmadd213ss"),
+        (VECTOR_LOOP.format(rest=LANES_LOOP), "%zmm", "not a loop of vectors at 2c: vaddss"),
+        (
+            VECTOR_LOOP.format(rest=REST + REST.replace("rest", "more")),
+            "%zmm",
+            "not a loop of vectors",
+        ),
+        (VECTOR_LOOP.format(rest=""), "%ymm", "no arithmetic on whole vectors"),
+        (SUM_IN_ORDER, "%ymm", "not a loop of vectors at 0: vaddss"),
+        (ARM_LOOP.format(load="s0", out="s1", a="s0"), "", "no arithmetic on whole vectors"),
+        ("call expf\n ret", "%xmm", "calls expf"),
+        ("bl exp\n ret", "", "calls exp"),
+    ],
+    ids=["scalar", "second", "lanes", "two", "narrow", "in-order", "arm", "expf", "exp"],
+)
+def test_checker_complains(code, register, message):
+    assert any(complaint.startswith(message) for complaint in complaints(program(code), register))
+
+
+def test_relocations_name_what_is_called():
+    text = (
+        "0000000000000000 <kernel>:\n"
+        "   0:\tcall   5 <kernel+0x5>\n"
+        "\t\t\t1: R_X86_64_PLT32\texpf-0x4\n"
+        "   5:\tret\n"
+    )
+    assert complaints(functions(text)["kernel"], "%xmm") == ["calls expf"]
+
+
+# The build
+
+
+def kernels():
+    """Return an instruction set, a dtype and the name of a kernel for each that must be there."""
+    names = {
+        name
+        for path in ROOT.glob("src/kernels/*.h")
+        for name in re.findall(r"static NOINLINE [\w ]+?\*?(\w+)\(", path.read_text())
+    }
+    return [
+        pytest.param(path, name, id=f"{target[1]}-{name}")
+        for path in OBJECTS
+        if (target := re.search(r"cek_(\w+)\.dir", str(path)))
+        for name in sorted(names)
+    ] or [pytest.param(None, "", marks=needs_build)]
+
+
+def register_of(path):
+    """Return the vector register that the instructions of an object file name."""
+    return "" if IS_ARM else X86_REGISTERS[re.search(r"cek_f\d\d_(\w+)\.dir", str(path))[1]]
+
+
+@pytest.mark.parametrize(("path", "name"), kernels())
+def test_kernels_are_vectors(path, name):
+    versions = {
+        version: code
+        for version, code in disassembled(path).items()
+        if re.match(rf"_?{name}(\.|$)", version) and not version.endswith(".cold")
+    }
+    assert versions, f"{name} is not in {path}: is the build older than the sources?"
+    for version, code in versions.items():
+        found = "; ".join(complaints(code, register_of(path)))
+        assert not found, f"{version}: {found}"
+
+
+@needs_build
+@pytest.mark.parametrize(
+    "path", OBJECTS, ids=lambda path: path.relative_to(path.parents[3]).as_posix()
+)
+def test_objects_use_their_own_registers(path):
+    isa = re.search(r"cek_f\d\d_(\w+)\.dir", str(path))
+    wider = {"avx2": "%zmm", "avx512": "%none"}.get(isa[1] if isa else "", r"%[yz]mm")
+    for name, code in disassembled(path).items():
+        assert not [line for line in code if re.search(wider, line.operands)], name
+
+
+@needs_build
+@pytest.mark.skipif(shutil.which("nm") is None, reason="no nm on this machine")
+def test_kernels_need_nothing_from_outside():
     for path in OBJECTS:
-        m = re.search(r"cek_(f32|f64)_(\w+)\.dir", str(path))
-        if not m: continue
-        funcs = disassembled(path)
-        names = set()
-        for p in ROOT.glob("src/kernels/*.h"):
-            names |= set(re.findall(r"static NOINLINE [\w ]+?\*?(\w+)\(", p.read_text()))
-        for f, code in funcs.items():
-            if f.split(".")[0] in names - NOT_VECTORS:
-                c = complaints(code, X86_REGISTERS[m[2]])
-                if c: print(m[1], m[2], f, c)
+        if re.search(r"cek_f\d\d_", str(path)):
+            listing = subprocess.run(["nm", "-u", path], capture_output=True, text=True, check=True)
+            names = {line.split()[-1].strip("_") for line in listing.stdout.splitlines()}
+            assert names <= MAY_CALL, path
+
+
+def test_control_word_is_only_restored():
+    """Nothing sets the modes that flush subnormals (crtfastmath does when a module is loaded)."""
+    module = disassembled(Path(_kernels.__file__))
+    setters = {
+        name for name, code in module.items() if any("ldmxcsr" in line.mnemonic for line in code)
+    }
+    assert {name.split(".")[0] for name in setters} <= {"cek_flags_restore"}
+    assert "set_fast_math" not in module
+
+
+def test_no_vector_libm():
+    command = ["objdump", "-pT", _kernels.__file__]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert not re.search(r"libmvec|_ZGV|svml|sleef", listing)
+
+
+def test_flags_keep_ieee_arithmetic():
+    values = r"fast-math|Ofast|finite-math|associative-math|unsafe-math|reciprocal-math|fp:fast"
+    assert not re.search(values, _kernels.FLAGS)
+    for ninja in ROOT.glob(f"{BUILD}/build.ninja"):
+        assert not re.search(values, ninja.read_text())

@@ -10,6 +10,11 @@
  *     softplus(|x|) = |x| + log1p(e)     softplus(-|x|) = log1p(e)
  *     sigma(|x|)    = 1 / (1 + e)        sigma(-|x|)    = e / (1 + e)
  *
+ * so that
+ *
+ *     loss = (x > 0 ? b : a) |x| + (a + b) log1p(e)
+ *     grad = (x > 0 ? b - a e : b e - a) / (1 + e)
+ *
  * Every option is in (a, b); the hot loop knows none.
  */
 #ifndef CEK_BCE_H
@@ -27,14 +32,14 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real size = abs_(x[i]), e = exp_nonpos(-size);
         real far = 1 / (1 + e), near = e * far; /* sigma(|x|), sigma(-|x|) */
+        real above = fma_(-a[i], e, b[i]), below = fma_(b[i], e, -a[i]);
         int positive = x[i] > 0;
-        real sigma = positive ? far : near, sigma_neg = positive ? near : far;
         real wrong = positive ? b[i] : a[i], weight = a[i] + b[i];
         real linear = wrong == 0 ? 0 : wrong * size; /* 0 even where |x| is inf */
         loss[i] = fma_(weight, log1p_unit(e), linear);
-        grad[i] = scale * (b[i] * sigma - a[i] * sigma_neg);
+        grad[i] = scale * far * (positive ? above : below);
         hess[i] = scale * (weight * fma_(-near, near, near)); /* near (1 - near) */
-        proba[i] = sigma;
+        proba[i] = positive ? far : near;
     }
 }
 
@@ -53,15 +58,13 @@ static NOINLINE void bce_total(const real *restrict x, const real *restrict y, r
     for (size_t i = 0; i < n / LANES * LANES; i += LANES) {
         real *product = products[i / LANES % 4], *linear = linears[i / LANES % 4];
         for (size_t j = 0; j < LANES; j++) {
-            real logit = x[i + j], a = y[i + j], b = 1 - a;
-            real size = abs_(logit), e = exp_nonpos(-size);
-            real far = 1 / (1 + e), near = e * far;
-            int positive = logit > 0;
-            real sigma = positive ? far : near, sigma_neg = positive ? near : far;
+            real a = y[i + j], b = 1 - a, size = abs_(x[i + j]), e = exp_nonpos(-size);
+            real above = fma_(-a, e, b), below = fma_(b, e, -a);
+            int positive = x[i + j] > 0;
             real wrong = positive ? b : a;
             linear[j] += wrong == 0 ? 0 : wrong * size;
             product[j] = fma_(e, 1 + product[j], product[j]);
-            grad[i + j] = scale * (b * sigma - a * sigma_neg);
+            grad[i + j] = scale * (1 / (1 + e)) * (positive ? above : below);
         }
     }
     for (size_t j = 0; j < LANES; j++) {
