@@ -7,6 +7,7 @@ child, where its threads do not exist.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from threading import Lock
 
 from cekernels._kernels import Job
@@ -48,7 +49,7 @@ def run(job: Job, n_threads: int) -> None:
         return
     bounds = [n_chunks * i // n_threads for i in range(n_threads + 1)]
     pool = _shared_pool()
-    futures = [pool.submit(job.run, *span) for span in zip(bounds[1:-1], bounds[2:], strict=True)]
+    futures = [pool.submit(job.run, *span) for span in pairwise(bounds[1:])]
     job.run(0, bounds[1])
     for future in futures:
         future.result()

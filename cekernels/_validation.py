@@ -33,7 +33,7 @@ class LabelError(IndexError, ValueError):
 
 
 def as_array(value: ArrayLike, name: str) -> Array:
-    """Any array-like of numbers in native byte order, without a copy where it is one."""
+    """Return any array-like of numbers in native byte order, without a copy where it is one."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -45,7 +45,7 @@ def as_array(value: ArrayLike, name: str) -> Array:
 
 
 def as_floats(value: ArrayLike, name: str) -> Array:
-    """C-contiguous float32 or float64; integers become float64."""
+    """Return C-contiguous float32 or float64; integers become float64."""
     array = as_array(value, name)
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
@@ -53,7 +53,7 @@ def as_floats(value: ArrayLike, name: str) -> Array:
 
 
 def as_logit_rows(value: ArrayLike, name: str) -> Array:
-    """Floats with a class axis, the last."""
+    """Return floats with a class axis, the last."""
     array = as_floats(value, name)
     if array.ndim == 0:
         raise ValueError(f"{name} must have an axis of classes, got a scalar")
@@ -63,7 +63,7 @@ def as_logit_rows(value: ArrayLike, name: str) -> Array:
 
 
 def as_operand(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """An array of exactly this shape as a vector of any number type."""
+    """Return an array of exactly this shape as a vector of any number type."""
     array = as_array(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
@@ -71,7 +71,7 @@ def as_operand(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def as_broadcast(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> Array | None:
-    """An array that broadcasts to this shape, as a vector or, one value for all, as 0-d."""
+    """Return what broadcasts to this shape as a vector, or one value for all as 0-d."""
     if value is None:
         return None
     array = as_array(value, name)
@@ -84,10 +84,8 @@ def as_broadcast(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> 
     return np.ascontiguousarray(array).reshape(-1)
 
 
-def as_class_targets(
-    value: ArrayLike, logits: Array
-) -> tuple[Array, None] | tuple[None, Array]:
-    """Targets as labels (integers) or as probabilities (floats): one of the two is None."""
+def as_class_targets(value: ArrayLike, logits: Array) -> tuple[Array, None] | tuple[None, Array]:
+    """Return targets as labels (integers) or as probabilities (floats): one of the two is None."""
     array = as_array(value, "targets")
     if array.dtype.kind == "f":
         if array.shape != logits.shape:
@@ -105,7 +103,7 @@ def as_class_targets(
 
 
 def as_class_weight(value: ArrayLike | None, logits: Array) -> Array | None:
-    """One weight a class, in the dtype of logits."""
+    """Return one weight a class, in the dtype of logits."""
     if value is None:
         return None
     array = as_array(value, "class_weight")
@@ -115,7 +113,7 @@ def as_class_weight(value: ArrayLike | None, logits: Array) -> Array | None:
 
 
 def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
-    """A label to ignore, or None where no label can be equal to it."""
+    """Return a label to ignore, or None where no label can be equal to it."""
     if value is None:
         return None
     if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -128,15 +126,15 @@ def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
     return int(value) if info.min <= value <= info.max else None
 
 
-def as_number(value: float, name: str) -> float:
-    """A real number."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+def as_number(value: Any, name: str) -> float:
+    """Return a real number."""
+    if not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
 
 
 def as_fraction(value: float, name: str) -> float:
-    """A number in [0, 1]."""
+    """Return a number in [0, 1]."""
     number = as_number(value, name)
     if not 0.0 <= number <= 1.0:
         raise ValueError(f"{name} must be in [0, 1], got {value!r}")
@@ -144,7 +142,7 @@ def as_fraction(value: float, name: str) -> float:
 
 
 def as_clip(value: float | None) -> float:
-    """The bound of `eps`, 0 for none."""
+    """Return the bound of `eps`, 0 for none."""
     if value is None:
         return 0.0
     number = as_number(value, "eps")
@@ -154,7 +152,7 @@ def as_clip(value: float | None) -> float:
 
 
 def as_log_bound(value: float | None) -> float | None:
-    """The bound of `log_min`."""
+    """Return the bound of `log_min`."""
     if value is None:
         return None
     number = as_number(value, "log_min")
@@ -166,7 +164,9 @@ def as_log_bound(value: float | None) -> float | None:
 def check_reduction(reduction: str) -> None:
     """Raise where this is no reduction."""
     if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+        raise ValueError(
+            f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}"
+        )
 
 
 def check_denominator(denominator: Denominator) -> None:
@@ -254,7 +254,7 @@ def _is_same_memory(a: Array, b: Array) -> bool:
 
 
 def as_axes(axis: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
-    """Non-negative, sorted axes; None is all of them."""
+    """Return non-negative, sorted axes; None is all of them."""
     if axis is None:
         return tuple(range(ndim))
     wanted = tuple(axis) if isinstance(axis, Iterable) else (axis,)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cekernels import _kernels, _parallel
-from cekernels import _validation
+from cekernels import _kernels, _parallel, _validation
 from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, Denominator, Reduction
@@ -115,7 +114,12 @@ def binary_cross_entropy_with_logits(
     (1.0565, array([ 0.0484, -0.2772,  0.236 ]))
     """
     if (
-        sample_weight is pos_weight is ignore_value is out is hess_out is proba_out is None
+        sample_weight is None
+        and pos_weight is None
+        and ignore_value is None
+        and out is None
+        and hess_out is None
+        and proba_out is None
         and n_threads is None
         and reduction == "mean"
         and denominator == "weight"
@@ -336,7 +340,12 @@ def cross_entropy(
     3.0336...e-43
     """
     if (
-        class_weight is sample_weight is ignore_index is out is hess_out is proba_out is None
+        class_weight is None
+        and sample_weight is None
+        and ignore_index is None
+        and out is None
+        and hess_out is None
+        and proba_out is None
         and n_threads is None
         and reduction == "mean"
         and denominator == "weight"
@@ -374,7 +383,11 @@ def cross_entropy(
         weight_of_class,
         smoothing,
         ignored,
-        *(call.buffer(name) for name in ("loss", "grad", "hess", "proba", "lse")),
+        call.buffer("loss"),
+        call.buffer("grad"),
+        call.buffer("hess"),
+        call.buffer("proba"),
+        call.buffer("lse"),
     )
     n_samples = x.size // x.shape[-1]
     stats = LossStats(0.0, float(n_samples), n_samples)
@@ -412,8 +425,8 @@ def _binary(
     ignored = None if ignore_value is None else _validation.as_number(ignore_value, "ignore_value")
     call = _Call(reduction, denominator, effective_threads(n_threads))
     call.add("loss", x.shape, x.dtype, reduction == "none", given["loss"])
-    for output in wanted:
-        call.add(output, x.shape, x.dtype, wanted[output], given[output])
+    for output, is_wanted in wanted.items():
+        call.add(output, x.shape, x.dtype, is_wanted, given[output])
     call.check_memory(
         {
             name: values,
@@ -429,7 +442,10 @@ def _binary(
         weight_of_positive,
         smoothing,
         ignored,
-        *(call.buffer(output) for output in ("loss", "grad", "hess", "proba")),
+        call.buffer("loss"),
+        call.buffer("grad"),
+        call.buffer("hess"),
+        call.buffer("proba"),
         name == "probs",
         _validation.as_clip(eps),
         _validation.as_log_bound(log_min),

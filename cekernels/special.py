@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cekernels import _kernels, _parallel
-from cekernels import _validation
+from cekernels import _kernels, _parallel, _validation
 from cekernels._runtime import effective_threads
 from cekernels._validation import Array
 

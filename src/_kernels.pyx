@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, auto_pickle=False
 """The door to the C kernels: arrays become structs, one call runs without the GIL.
 
 No arithmetic and no checks: `cekernels._validation` has made every array what its name says.
@@ -80,8 +80,12 @@ cdef cek_type type_of(cnp.ndarray array) noexcept:
     if cnp.PyTypeNum_ISBOOL(type_number):
         return CEK_BOOL
     if cnp.PyTypeNum_ISSIGNED(type_number):
-        return CEK_INT8 if size == 1 else CEK_INT16 if size == 2 else CEK_INT32 if size == 4 else CEK_INT64
-    return CEK_UINT8 if size == 1 else CEK_UINT16 if size == 2 else CEK_UINT32 if size == 4 else CEK_UINT64
+        if size == 1:
+            return CEK_INT8
+        return CEK_INT16 if size == 2 else CEK_INT32 if size == 4 else CEK_INT64
+    if size == 1:
+        return CEK_UINT8
+    return CEK_UINT16 if size == 2 else CEK_UINT32 if size == 4 else CEK_UINT64
 
 
 cdef cek_in operand(object array) noexcept:
@@ -110,12 +114,23 @@ cdef cnp.ndarray empty_sums(cnp.npy_intp n_chunks):
 
 
 cdef class Job:
-    """One call's arrays and options; `run` works on chunks [begin, end), in any thread and order."""
+    """One call's arrays and options; `run` does chunks [begin, end), in any thread and order."""
 
     cdef const cek_table *table
     cdef object arrays  # keeps the memory alive that args points to
     cdef cnp.ndarray sums
     cdef readonly Py_ssize_t n_chunks
+
+    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+        pass
+
+    def run(self, size_t begin, size_t end):
+        """Write the outputs of chunks [begin, end)."""
+        cdef unsigned flags
+        with nogil:
+            flags = cek_flags_save()
+            self.chunks(begin, end)
+            cek_flags_restore(flags)
 
     def total(self):
         """Sum of the losses, after every chunk was run."""
@@ -177,17 +192,12 @@ cdef class Binary(Job):
         """Multiply the gradient and the Hessian by factor."""
         self.args.grad_scale = factor
 
-    def run(self, size_t begin, size_t end):
-        """Write the outputs of chunks [begin, end)."""
+    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            if self.from_probs:
-                self.table.bce_probs(&self.args, begin, end, sums)
-            else:
-                self.table.bce_logits(&self.args, begin, end, sums)
-            cek_flags_restore(flags)
+        if self.from_probs:
+            self.table.bce_probs(&self.args, begin, end, sums)
+        else:
+            self.table.bce_logits(&self.args, begin, end, sums)
 
 
 cdef class CrossEntropy(Job):
@@ -238,14 +248,9 @@ cdef class CrossEntropy(Job):
         """Multiply the gradient and the Hessian by factor."""
         self.args.grad_scale = factor
 
-    def run(self, size_t begin, size_t end):
-        """Write the outputs of chunks [begin, end)."""
+    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            self.table.cross_entropy(&self.args, begin, end, sums)
-            cek_flags_restore(flags)
+        self.table.cross_entropy(&self.args, begin, end, sums)
 
 
 cdef class Softmax(Job):
@@ -265,13 +270,8 @@ cdef class Softmax(Job):
         cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
         self.n_chunks = (self.args.n_rows + rows - 1) // rows
 
-    def run(self, size_t begin, size_t end):
-        """Write the outputs of chunks [begin, end)."""
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            self.table.softmax(&self.args, begin, end)
-            cek_flags_restore(flags)
+    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+        self.table.softmax(&self.args, begin, end)
 
 
 cdef class Unary(Job):
@@ -288,17 +288,12 @@ cdef class Unary(Job):
         self.args.out = data_of(out)
         self.n_chunks = (self.args.n + CEK_CHUNK - 1) // CEK_CHUNK
 
-    def run(self, size_t begin, size_t end):
-        """Write the outputs of chunks [begin, end)."""
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            self.table.unary(&self.args, begin, end)
-            cek_flags_restore(flags)
+    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+        self.table.unary(&self.args, begin, end)
 
 
-# The plain call: exact arrays, no option, one thread's worth of work.  The functions below answer it
-# without a Python object but the result, and give None wherever the long way has to decide.
+# The plain call: exact arrays, no option, one thread's worth of work.  The functions below answer
+# it without a Python object but the result, and give None wherever the long way has to decide.
 
 cdef enum:
     PLAIN_CHUNKS = 16  # below what _parallel.py gives to a second thread

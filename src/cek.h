@@ -112,7 +112,8 @@ struct cek_table {
     void (*bce_probs)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     struct cek_scan (*scan_binary)(const struct cek_binary_args *);
     struct cek_scan (*scan_probs)(const struct cek_in *, size_t n);
-    void (*cross_entropy)(const struct cek_cross_entropy_args *, size_t begin, size_t end, double *sums);
+    void (*cross_entropy)(const struct cek_cross_entropy_args *, size_t begin, size_t end,
+                          double *sums);
     struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *);
     void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end);
     void (*unary)(const struct cek_unary_args *, size_t begin, size_t end);

@@ -85,7 +85,9 @@ cdef extern from "cek.h" nogil:
         void (*bce_probs)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
         cek_scan (*scan_binary)(const cek_binary_args *) noexcept nogil
         cek_scan (*scan_probs)(const cek_in *, size_t) noexcept nogil
-        void (*cross_entropy)(const cek_cross_entropy_args *, size_t, size_t, double *) noexcept nogil
+        void (*cross_entropy)(
+            const cek_cross_entropy_args *, size_t, size_t, double *
+        ) noexcept nogil
         cek_scan (*scan_classes)(const cek_cross_entropy_args *) noexcept nogil
         void (*softmax)(const cek_cross_entropy_args *, size_t, size_t) noexcept nogil
         void (*unary)(const cek_unary_args *, size_t, size_t) noexcept nogil

@@ -153,7 +153,9 @@ def _summary(options):
 def _roundings(targets, options):
     """Return how many options bring a rounded factor, and with it 1 ulp."""
     names = ("sample_weight", "class_weight", "pos_weight", "label_smoothing")
-    given = sum(not (options.get(name) is None or np.array_equal(options[name], 0.0)) for name in names)
+    given = sum(
+        not (options.get(name) is None or np.array_equal(options[name], 0.0)) for name in names
+    )
     is_soft = np.asarray(targets).dtype.kind == "f"
     return given + is_soft + (options.get("reduction", "mean") == "mean")
 

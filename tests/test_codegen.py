@@ -66,7 +66,7 @@ def functions(text):
         elif match := re.match(r"\s+[0-9a-f]+:\s+[A-Z]\w+\s+([\w.]+)", line):
             if re.match(r"call|blr?$", code[-1].mnemonic):
                 code[-1] = code[-1]._replace(operands=match[1])
-        elif match := re.match(r"\s+([0-9a-f]+):\s+([\w.]+)\s*(.*)", line):
+        elif match := re.match(r"\s+([0-9a-f]+):\s+([\w.]+)\s*(.*?)(\s+# [0-9a-f]+ <.*)?$", line):
             code.append(Instruction(int(match[1], 16), match[2], match[3]))
     return found
 
@@ -193,18 +193,35 @@ class Flow:
     def takes_many(self, loop):
         """Does a turn of this loop take elements that follow each other?"""
         places = {place for i in loop for place in addresses(self.code[i].operands)}
+        places = {place for place in places if not re.match(r"\(?%?r?sp", place[0])}
         return any(
             sum((base, offset + size) in places for base, offset in places) > 2 for size in (4, 8)
         )
 
     def is_on_stack(self, loop):
         """Does this loop read nothing but the accumulators, as at the end of a sum?"""
-        stack = {"%rsp", "%rbp", "%rip", "sp"}
-        for _, mnemonic, operands in self.code:
-            if match := re.match(r"[^(]*\((%\w+).*,(%\w+)$", operands):  # an address in a register
-                stack |= {match[2]} if mnemonic == "lea" and match[1] in stack else set()
-        places = {place for i in loop for place in addresses(self.code[i].operands)}
-        return {re.search(r"%?\w+", base)[0] for base, _ in places} <= stack
+        return all(
+            self.is_stack_address(re.search(r"%?\w+", base)[0], i)
+            for i in loop
+            for base, _ in addresses(self.code[i].operands)
+        )
+
+    def is_stack_address(self, register, i):
+        """Does a register hold an address in the stack frame, on every way to an instruction?"""
+        if re.match(r"%?r?sp|%rip", register):
+            return True
+        seen, todo = set(), set(self.back[i])
+        while todo - seen:
+            node = (todo - seen).pop()
+            seen.add(node)
+            _, mnemonic, operands = self.code[node]
+            if not operands.endswith(f",{register}") or mnemonic == "add":
+                todo |= self.back[node]
+                continue
+            source = re.match(r"[^%]*\(?(%\w+)", operands) if mnemonic in {"lea", "mov"} else None
+            if not source or not self.is_stack_address(source[1], node):
+                return False
+        return 0 not in seen
 
     def adds_in_order(self, vectors):
         """Is this a plain loop with more arithmetic on single numbers than on vectors?"""

@@ -39,8 +39,7 @@ static NOINLINE void bce_probs_core(const struct cek_binary_args *args, const re
         real log_p = low ? log_low : high ? log_high : log_unit(p[i]);
         real log_q = high ? log_low : low ? log_high : log1m_unit(p[i]);
         int p_bounded = log_p < log_min, q_bounded = log_q < log_min;
-        struct side pos =
-            one_side(a[i], p[i], p_bounded ? log_min : log_p, low | high | p_bounded);
+        struct side pos = one_side(a[i], p[i], p_bounded ? log_min : log_p, low | high | p_bounded);
         struct side neg = one_side(b[i], q, q_bounded ? log_min : log_q, low | high | q_bounded);
         loss[i] = pos.loss + neg.loss;
         grad[i] = scale * (pos.grad - neg.grad);

@@ -134,12 +134,13 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, size_t 
     const real *x = (const real *)args->logits + i * n_classes;
     real *hess = row_of(args->hess, i, n_classes), *proba = row_of(args->proba, i, n_classes);
     real *grad = row_of(args->grad, i, n_classes);
-    real *e = grad ? grad : proba ? proba : hess; /* each of hess, proba, grad is made from e: last, e itself */
+    real *e = grad    ? grad
+              : proba ? proba
+                      : hess; /* each of hess, proba, grad is made from e: last, e itself */
     struct softmax_row row;
     row_max(x, n_classes, &row);
-    struct row_targets t = is_one_hot(args)
-                               ? one_hot_targets(args, x, &row, weight, label)
-                               : mixed_targets(args, x, &row, i, weight, label);
+    struct row_targets t = is_one_hot(args) ? one_hot_targets(args, x, &row, weight, label)
+                                            : mixed_targets(args, x, &row, i, weight, label);
     row_exp(x, next_row(args, i), n_classes, &row, e);
 
     const size_t k = row.argmax;

@@ -29,7 +29,8 @@ static NOINLINE void narrow_one_hot(struct narrow *s, size_t n_classes)
 }
 
 /* q_c from t_c, in place */
-static NOINLINE void narrow_mix(struct narrow *s, real class_weight, real keep, real spread, size_t c)
+static NOINLINE void narrow_mix(struct narrow *s, real class_weight, real keep, real spread,
+                                size_t c)
 {
     for (size_t r = 0; r < TILE; r++)
         s->q[c][r] = s->weight[r] * class_weight * fma_(s->q[c][r], keep, spread);
@@ -67,12 +68,11 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
                 s->live[r] = q == 0 ? s->live[r] : 1;
             }
             real low, low_distance;
-            s->rest[r] =
-                two_sum(s->rest[r], (other[0] + other[1]) + (other[2] + other[3]), &low);
+            s->rest[r] = two_sum(s->rest[r], (other[0] + other[1]) + (other[2] + other[3]), &low);
             s->rest_low[r] += low;
-            s->distance[r] = two_sum(
-                s->distance[r], (distance[0] + distance[1]) + (distance[2] + distance[3]),
-                &low_distance);
+            s->distance[r] =
+                two_sum(s->distance[r], (distance[0] + distance[1]) + (distance[2] + distance[3]),
+                        &low_distance);
             s->distance_low[r] += low_distance;
         }
     for (size_t r = 0; r < TILE; r++) {

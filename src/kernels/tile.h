@@ -32,7 +32,8 @@ struct softmax_tile {
 };
 
 /* n_rows rows of n_classes values as [class][row]; missing rows are 0. */
-static void tile_load(const real *rows, size_t n_rows, size_t n_classes, real (*restrict tile)[TILE])
+static void tile_load(const real *rows, size_t n_rows, size_t n_classes,
+                      real (*restrict tile)[TILE])
 {
     for (size_t c = 0; c < n_classes; c++) {
         for (size_t r = 0; r < n_rows; r++)
