@@ -20,9 +20,9 @@ struct side {
 /* weight (-log v) with its derivatives in v; `constant`: clipped or bounded */
 static INLINE struct side one_side(real weight, real v, real log_v, int constant)
 {
-    real slope = (weight == 0) | constant ? 0 : weight / v;
-    real curvature = (weight == 0) | constant ? 0 : slope / v;
-    return (struct side){weight == 0 ? 0 : -weight * log_v, -slope, curvature};
+    int none = weight == 0, flat = none | constant;
+    real loss = -weight * log_v, slope = weight / v, curvature = slope / v;
+    return (struct side){none ? 0 : loss, flat ? 0 : -slope, flat ? 0 : curvature};
 }
 
 static NOINLINE void bce_probs_core(const struct cek_binary_args *args, const real *restrict p,
@@ -36,8 +36,9 @@ static NOINLINE void bce_probs_core(const struct cek_binary_args *args, const re
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real q = 1 - p[i];
         int low = p[i] < eps, high = q < eps;
-        real log_p = low ? log_low : high ? log_high : log_unit(p[i]);
-        real log_q = high ? log_low : low ? log_high : log1m_unit(p[i]);
+        real log_p = log_unit(p[i]), log_q = log1m_unit(p[i]);
+        log_p = low ? log_low : high ? log_high : log_p;
+        log_q = high ? log_low : low ? log_high : log_q;
         int p_bounded = log_p < log_min, q_bounded = log_q < log_min;
         struct side pos = one_side(a[i], p[i], p_bounded ? log_min : log_p, low | high | p_bounded);
         struct side neg = one_side(b[i], q, q_bounded ? log_min : log_q, low | high | q_bounded);

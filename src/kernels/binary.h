@@ -97,9 +97,10 @@ static NOINLINE void clear_weightless(const real *restrict a, const real *restri
 {
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         int none = (a[i] == 0) & (b[i] == 0);
-        loss[i] = none ? 0 : loss[i];
-        grad[i] = none ? 0 : grad[i];
-        hess[i] = none ? 0 : hess[i];
+        real l = loss[i], g = grad[i], h = hess[i];
+        loss[i] = none ? 0 : l;
+        grad[i] = none ? 0 : g;
+        hess[i] = none ? 0 : h;
     }
 }
 
@@ -166,9 +167,11 @@ static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
 /* Is any of n values outside [0, 1]?  NaN is not. */
 static NOINLINE int any_outside_unit(const real *restrict v, size_t n)
 {
-    lane_int any = 0;
-    for (size_t i = 0; i < n / LANES * LANES; i++)
-        any |= (v[i] < 0) | (v[i] > 1);
+    real any = 0;
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        any = v[i] < 0 ? 1 : any;
+        any = v[i] > 1 ? 1 : any;
+    }
     return any != 0;
 }
 

@@ -18,8 +18,10 @@
 static NOINLINE void block_distance(const real *restrict x, const real *restrict q, real max,
                                     size_t n, real *restrict d)
 {
-    for (size_t i = 0; i < n / LANES * LANES; i++)
-        d[i] = q[i] == 0 ? 0 : q[i] * (max - x[i]);
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        real product = q[i] * (max - x[i]);
+        d[i] = q[i] == 0 ? 0 : product;
+    }
 }
 
 static NOINLINE void block_grad(const real *e, const real *restrict q, real factor, real scale,
@@ -42,14 +44,10 @@ static NOINLINE void block_hess(const real *e, real inverse, real factor, size_t
 /* Does any of n q_c differ from 0? */
 static NOINLINE int block_any(const real *restrict q, size_t n)
 {
-    real any[LANES] = {0};
-    for (size_t i = 0; i < n / LANES * LANES; i += LANES)
-        for (size_t j = 0; j < LANES; j++)
-            any[j] = q[i + j] == 0 ? any[j] : 1;
-    real total = 0;
-    for (size_t j = 0; j < LANES; j++)
-        total += any[j];
-    return total != 0;
+    real any = 0;
+    for (size_t i = 0; i < n / LANES * LANES; i++)
+        any = q[i] == 0 ? any : 1;
+    return any != 0;
 }
 
 /* What a row's q adds up to: A, R, q_k and sum_{c != k} q_c (m - x_c); live: is any q_c not 0? */
@@ -83,7 +81,7 @@ static struct row_targets mixed_targets(const struct cek_cross_entropy_args *arg
             t.at_argmax = q[row->argmax - begin];
             q[row->argmax - begin] = 0;
         }
-        block_distance(row_load(x + begin, n, in), q, row->max, whole, d);
+        block_distance(row_load(x + begin, n, LANES, in), q, row->max, whole, d);
         sum_add(&rest, block_sum(q, whole));
         sum_add(&distance, block_sum(d, whole));
     }

@@ -102,10 +102,15 @@ static INLINE size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static INLINE size_t round_up(size_t n, size_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
 /* n rounded up to whole vectors */
 static INLINE size_t whole_vectors(size_t n)
 {
-    return (n + LANES - 1) / LANES * LANES;
+    return round_up(n, LANES);
 }
 
 #endif

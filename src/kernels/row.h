@@ -25,6 +25,8 @@
 #define LARGE_MAX 1420.0
 #endif
 
+enum { MAX_STEP = 4 * LANES };
+
 /* exp_scaled(x - offset, cut, one) is e_j.  top + top_low belongs to the largest x: in every p_j, so
  * the rounding error of its last operation is kept. */
 struct scaling {
@@ -52,20 +54,16 @@ static INLINE struct scaling scale_to(real max)
     return to;
 }
 
-/* The largest of n values, NaN left out; whole vectors.  Four vectors of maxima hide the latency. */
+/* The largest of n values, NaN left out; n in steps of MAX_STEP: four vectors hide the latency. */
 static NOINLINE real block_max(const real *restrict x, size_t n)
 {
-    real max[4 * LANES];
-    for (size_t j = 0; j < 4 * LANES; j++)
+    real max[MAX_STEP];
+    for (size_t j = 0; j < MAX_STEP; j++)
         max[j] = -(real)INFINITY;
-    size_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
-        for (size_t j = 0; j < 4 * LANES; j++)
+    for (size_t i = 0; i < n / MAX_STEP * MAX_STEP; i += MAX_STEP)
+        for (size_t j = 0; j < MAX_STEP; j++)
             max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
-    for (; i < n / LANES * LANES; i += LANES)
-        for (size_t j = 0; j < LANES; j++)
-            max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
-    for (size_t width = 2 * LANES; width > 0; width /= 2)
+    for (size_t width = MAX_STEP / 2; width > 0; width /= 2)
         for (size_t j = 0; j < width; j++)
             max[j] = max[j + width] > max[j] ? max[j + width] : max[j];
     return max[0];
@@ -111,13 +109,13 @@ static INLINE void prefetch(const real *x, size_t n)
         PREFETCH(x + i);
 }
 
-/* n values as whole vectors, padded with -inf in scratch where there are not. */
-static INLINE const real *row_load(const real *row, size_t n, real *scratch)
+/* n values as a multiple of `step`, padded with -inf in scratch where they are none. */
+static INLINE const real *row_load(const real *row, size_t n, size_t step, real *scratch)
 {
-    if (n % LANES == 0)
+    if (n % step == 0)
         return row;
     memcpy(scratch, row, n * sizeof(real));
-    for (size_t i = n; i < whole_vectors(n); i++)
+    for (size_t i = n; i < round_up(n, step); i++)
         scratch[i] = -(real)INFINITY;
     return scratch;
 }
@@ -138,12 +136,13 @@ static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
     row->max = -(real)INFINITY;
     for (size_t i = 0; i < n_classes; i += BLOCK) {
         size_t n = min_size(BLOCK, n_classes - i);
-        real max = block_max(row_load(x + i, n, scratch), whole_vectors(n));
+        real max = block_max(row_load(x + i, n, MAX_STEP, scratch), round_up(n, MAX_STEP));
         if (max > row->max)
             row->max = max, best = i;
     }
     size_t n = min_size(BLOCK, n_classes - best);
-    row->argmax = best + block_find(row_load(x + best, n, scratch), row->max, whole_vectors(n));
+    row->argmax =
+        best + block_find(row_load(x + best, n, LANES, scratch), row->max, whole_vectors(n));
     row->has_nan = 0;
     if (row->max == (real)INFINITY)
         for (size_t i = 0; i < n_classes; i++)
@@ -165,7 +164,7 @@ static void row_exp(const real *x, const real *next, size_t n_classes, struct so
             prefetch(next + i, n);
         if (next && e && bytes <= PREFETCH_WRITE)
             prefetch(e + n_classes + i, n);
-        block_exp(row_load(x + i, n, in), row->scaling, whole, to);
+        block_exp(row_load(x + i, n, LANES, in), row->scaling, whole, to);
         if (row->argmax - i < n)
             to[row->argmax - i] = 0;
         sum_add(&others, block_sum(to, whole));

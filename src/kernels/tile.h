@@ -138,8 +138,8 @@ static NOINLINE void tile_proba(struct softmax_tile *t, size_t n_classes)
 {
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real p = t->e[c][r] * t->inverse[r];
-            t->e[c][r] = t->argmax[r] == (real)c ? t->p_top[r] : p;
+            real p = t->e[c][r] * t->inverse[r], p_top = t->p_top[r];
+            t->e[c][r] = t->argmax[r] == (real)c ? p_top : p;
         }
 }
 

@@ -168,7 +168,8 @@ static INLINE real log1m_unit(real p)
 {
     real u = 1 - p;
     real c = (1 - u) - p;
-    return p == 1 ? -(real)INFINITY : log_sum(u, c);
+    real log_u = log_sum(u, c);
+    return p == 1 ? -(real)INFINITY : log_u;
 }
 
 #endif
