@@ -1,13 +1,26 @@
 """Cross-entropy losses with their gradients and Hessians, in one pass through memory."""
 
-import warnings
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cekernels import _kernels, _parallel, _validation
+from cekernels import _kernels, _validation
+from cekernels._call import Call
+from cekernels._options import (
+    Binary,
+    BinaryGrad,
+    BinaryMore,
+    Classes,
+    ClassesGrad,
+    ClassesMore,
+    Each,
+    Probs,
+    ProbsGrad,
+    ProbsMore,
+    Stats,
+    Sum,
+)
 from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, Denominator, Reduction
@@ -15,6 +28,34 @@ from cekernels._validation import Array, Denominator, Reduction
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy"]
 
 
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Sum = ..., **options: Unpack[Binary]
+) -> float: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Each, **options: Unpack[Binary]
+) -> Array: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Stats, **options: Unpack[Binary]
+) -> LossStats: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Sum = ..., **options: Unpack[BinaryGrad]
+) -> tuple[float, Array]: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Each, **options: Unpack[BinaryGrad]
+) -> tuple[Array, Array]: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Stats, **options: Unpack[BinaryGrad]
+) -> tuple[LossStats, Array]: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, targets: ArrayLike, **options: Unpack[BinaryMore]
+) -> Any: ...
 def binary_cross_entropy_with_logits(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -146,6 +187,34 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, reduction: Sum = ..., **options: Unpack[Probs]
+) -> float: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, reduction: Each, **options: Unpack[Probs]
+) -> Array: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, reduction: Stats, **options: Unpack[Probs]
+) -> LossStats: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, reduction: Sum = ..., **options: Unpack[ProbsGrad]
+) -> tuple[float, Array]: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, reduction: Each, **options: Unpack[ProbsGrad]
+) -> tuple[Array, Array]: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, reduction: Stats, **options: Unpack[ProbsGrad]
+) -> tuple[LossStats, Array]: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, **options: Unpack[ProbsMore]
+) -> Any: ...
 def binary_cross_entropy(
     probs: ArrayLike,
     targets: ArrayLike,
@@ -239,6 +308,32 @@ def binary_cross_entropy(
     )
 
 
+@overload
+def cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Sum = ..., **options: Unpack[Classes]
+) -> float: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Each, **options: Unpack[Classes]
+) -> Array: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Stats, **options: Unpack[Classes]
+) -> LossStats: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Sum = ..., **options: Unpack[ClassesGrad]
+) -> tuple[float, Array]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Each, **options: Unpack[ClassesGrad]
+) -> tuple[Array, Array]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, reduction: Stats, **options: Unpack[ClassesGrad]
+) -> tuple[LossStats, Array]: ...
+@overload
+def cross_entropy(logits: ArrayLike, targets: ArrayLike, **options: Unpack[ClassesMore]) -> Any: ...
 def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -361,7 +456,7 @@ def cross_entropy(
     weight_of_class = _validation.as_class_weight(class_weight, x)
     ignored = _validation.as_ignored_label(ignore_index, labels)
     smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
-    call = _Call(reduction, denominator, effective_threads(n_threads))
+    call = Call(reduction, denominator, effective_threads(n_threads))
     call.add("loss", samples, x.dtype, reduction == "none", out)
     call.add("grad", x.shape, x.dtype, return_grad, grad_out)
     call.add("hess", x.shape, x.dtype, return_hess, hess_out)
@@ -423,7 +518,7 @@ def _binary(
     weight_of_positive = _validation.as_broadcast(pos_weight, "pos_weight", x.shape)
     smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
     ignored = None if ignore_value is None else _validation.as_number(ignore_value, "ignore_value")
-    call = _Call(reduction, denominator, effective_threads(n_threads))
+    call = Call(reduction, denominator, effective_threads(n_threads))
     call.add("loss", x.shape, x.dtype, reduction == "none", given["loss"])
     for output, is_wanted in wanted.items():
         call.add(output, x.shape, x.dtype, is_wanted, given[output])
@@ -460,100 +555,3 @@ def _binary(
             _validation.check_target(invalid, np.asarray(targets))
         stats = LossStats(0.0, total_weight, count)
     return call.run(job, stats)
-
-
-@dataclass
-class _Output:
-    """An array that was asked for, and the C-contiguous memory that the kernel writes."""
-
-    array: Array
-    buffer: Array
-
-    def finish(self) -> Any:
-        if self.buffer is not self.array:
-            self.array[...] = self.buffer
-        return self.array
-
-
-@dataclass
-class _Call:
-    """What a call returns: its outputs, its reduction, and how many threads make them."""
-
-    reduction: Reduction
-    denominator: Denominator
-    n_threads: int
-    outputs: dict[str, _Output] = field(default_factory=dict)
-    given: dict[str, Array | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _validation.check_reduction(self.reduction)
-        _validation.check_denominator(self.denominator)
-
-    @property
-    def needs_weight(self) -> bool:
-        """Whether the result depends on the sum of the weights."""
-        return self.reduction == "stats" or (
-            self.reduction == "mean" and self.denominator == "weight"
-        )
-
-    def add(
-        self, name: str, shape: tuple[int, ...], dtype: Any, wanted: bool, out: Array | None
-    ) -> None:
-        """Make room for an output, where it is wanted or `out` is given."""
-        if out is None:
-            if wanted:
-                array = np.empty(shape, dtype)
-                self.outputs[name] = _Output(array, array)
-            return
-        argument = "out" if name == "loss" else f"{name}_out"
-        if name == "loss" and self.reduction != "none":
-            raise ValueError(f"out takes the losses of reduction='none', not of {self.reduction!r}")
-        _validation.check_output(out, argument, shape, dtype)
-        self.given[argument] = out
-        is_plain = out.flags.c_contiguous and out.flags.aligned
-        self.outputs[name] = _Output(out, out if is_plain else np.empty(shape, dtype))
-
-    def check_memory(self, inputs: dict[str, Any]) -> None:
-        """Raise where a given output overlaps anything but the logits that it replaces."""
-        if self.given:
-            _validation.check_overlap(self.given, inputs, ("grad_out", next(iter(inputs))))
-
-    def buffer(self, name: str) -> Array | None:
-        """Return the memory that the kernel writes, or None where it is not wanted."""
-        return self.outputs[name].buffer if name in self.outputs else None
-
-    def divisor(self, stats: LossStats) -> float:
-        """Return what the value is divided by: 1 but for a mean."""
-        if self.reduction != "mean":
-            return 1.0
-        if self.denominator == "weight":
-            return stats.weight
-        if self.denominator == "count":
-            return float(stats.count)
-        return float(self.denominator)
-
-    def run(self, job: Any, stats: LossStats) -> Any:
-        """Run the job and return the value, alone or in front of the other outputs."""
-        divisor = self.divisor(stats)
-        job.scale_grad(1.0 / divisor if divisor else 0.0)
-        _parallel.run(job, self.n_threads)
-        results = {name: output.finish() for name, output in self.outputs.items()}
-        loss = results.pop("loss", None)
-        value = self.value(job, stats, divisor) if loss is None else _unwrap(loss)
-        others = [_unwrap(result) for result in results.values()]
-        return (value, *others) if others else value
-
-    def value(self, job: Any, stats: LossStats, divisor: float) -> float | LossStats:
-        """Return the reduced loss."""
-        total = job.total()
-        if self.reduction == "stats":
-            return stats._replace(total=total)
-        if divisor == 0.0:
-            warnings.warn("the mean of no weight is nan", RuntimeWarning, stacklevel=5)
-            return float("nan")
-        return float(total / divisor)
-
-
-def _unwrap(array: Array) -> Any:
-    """Return a scalar for a 0-d array, as NumPy's functions do."""
-    return array if array.ndim else array[()]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cekernels import _kernels, _parallel, _validation
+from cekernels._call import unwrap
 from cekernels._runtime import effective_threads
 from cekernels._validation import Array
 
@@ -225,7 +226,7 @@ def _elementwise(function: int, x: ArrayLike, out: Array | None, n_threads: int 
     _parallel.run(job, effective_threads(n_threads))
     if buffer is not result:
         result[...] = buffer
-    return result if result.ndim else result[()]
+    return unwrap(result)
 
 
 def _normalised(
@@ -247,7 +248,7 @@ def _normalised(
     _parallel.run(job, effective_threads(n_threads))
     moved = np.moveaxis(result, axes, range(-len(axes), 0))
     moved[...] = normalised.reshape(moved.shape)
-    return result if result.ndim else result[()]
+    return unwrap(result)
 
 
 def _logsumexp(
@@ -263,12 +264,12 @@ def _logsumexp(
     result = _result(out, shape, array.dtype, {"a": array}, in_place=None)
     if array.size == 0:
         result[...] = -np.inf
-        return result if result.ndim else result[()]
+        return unwrap(result)
     lse = np.empty(kept, array.dtype)
     job = _kernels.Softmax(_rows(array, axes), None, None, lse)
     _parallel.run(job, effective_threads(n_threads))
     result[...] = lse.reshape(shape)
-    return result if result.ndim else result[()]
+    return unwrap(result)
 
 
 def _rows(array: Array, axes: tuple[int, ...]) -> Array:

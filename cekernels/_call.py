@@ -1,0 +1,108 @@
+"""One call of a loss: its outputs, its reduction, its result."""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cekernels import _parallel, _validation
+from cekernels._stats import LossStats
+from cekernels._validation import Array, Denominator, Reduction
+
+
+@dataclass
+class Output:
+    """An array that was asked for, and the C-contiguous memory that the kernel writes."""
+
+    array: Array
+    buffer: Array
+
+    def finish(self) -> Any:
+        if self.buffer is not self.array:
+            self.array[...] = self.buffer
+        return self.array
+
+
+@dataclass
+class Call:
+    """What a call returns: its outputs, its reduction, and how many threads make them."""
+
+    reduction: Reduction
+    denominator: Denominator
+    n_threads: int
+    outputs: dict[str, Output] = field(default_factory=dict)
+    given: dict[str, Array | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _validation.check_reduction(self.reduction)
+        _validation.check_denominator(self.denominator)
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether the result depends on the sum of the weights."""
+        return self.reduction == "stats" or (
+            self.reduction == "mean" and self.denominator == "weight"
+        )
+
+    def add(
+        self, name: str, shape: tuple[int, ...], dtype: Any, wanted: bool, out: Array | None
+    ) -> None:
+        """Make room for an output, where it is wanted or `out` is given."""
+        if out is None:
+            if wanted:
+                array = np.empty(shape, dtype)
+                self.outputs[name] = Output(array, array)
+            return
+        argument = "out" if name == "loss" else f"{name}_out"
+        if name == "loss" and self.reduction != "none":
+            raise ValueError(f"out takes the losses of reduction='none', not of {self.reduction!r}")
+        _validation.check_output(out, argument, shape, dtype)
+        self.given[argument] = out
+        is_plain = out.flags.c_contiguous and out.flags.aligned
+        self.outputs[name] = Output(out, out if is_plain else np.empty(shape, dtype))
+
+    def check_memory(self, inputs: dict[str, Any]) -> None:
+        """Raise where a given output overlaps anything but the logits that it replaces."""
+        if self.given:
+            _validation.check_overlap(self.given, inputs, ("grad_out", next(iter(inputs))))
+
+    def buffer(self, name: str) -> Array | None:
+        """Return the memory that the kernel writes, or None where it is not wanted."""
+        return self.outputs[name].buffer if name in self.outputs else None
+
+    def divisor(self, stats: LossStats) -> float:
+        """Return what the value is divided by: 1 but for a mean."""
+        if self.reduction != "mean":
+            return 1.0
+        if self.denominator == "weight":
+            return stats.weight
+        if self.denominator == "count":
+            return float(stats.count)
+        return float(self.denominator)
+
+    def run(self, job: Any, stats: LossStats) -> Any:
+        """Run the job and return the value, alone or in front of the other outputs."""
+        divisor = self.divisor(stats)
+        job.scale_grad(1.0 / divisor if divisor else 0.0)
+        _parallel.run(job, self.n_threads)
+        results = {name: output.finish() for name, output in self.outputs.items()}
+        loss = results.pop("loss", None)
+        value = self.value(job, stats, divisor) if loss is None else unwrap(loss)
+        others = [unwrap(result) for result in results.values()]
+        return (value, *others) if others else value
+
+    def value(self, job: Any, stats: LossStats, divisor: float) -> float | LossStats:
+        """Return the reduced loss."""
+        total = job.total()
+        if self.reduction == "stats":
+            return stats._replace(total=total)
+        if divisor == 0.0:
+            warnings.warn("the mean of no weight is nan", RuntimeWarning, stacklevel=5)
+            return float("nan")
+        return float(total / divisor)
+
+
+def unwrap(array: Array) -> Any:
+    """Return a scalar for a 0-d array, as NumPy's functions do."""
+    return array if array.ndim else array[()]

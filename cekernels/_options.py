@@ -1,0 +1,91 @@
+"""Keyword arguments of the losses, for the overloads that tell what each reduction returns.
+
+A name alone has a function's options, with ``Grad`` those of a call for the gradient, with ``More``
+those of any call.
+"""
+
+from typing import Literal, Required, TypeAlias, TypedDict
+
+from numpy.typing import ArrayLike
+
+from cekernels._validation import Array, Denominator, Reduction
+
+Sum: TypeAlias = Literal["mean", "sum"]
+Each: TypeAlias = Literal["none"]
+Stats: TypeAlias = Literal["stats"]
+
+
+class _Options(TypedDict, total=False):
+    sample_weight: ArrayLike | None
+    label_smoothing: float
+    denominator: Denominator
+    n_threads: int | None
+
+
+class _Grad(TypedDict, total=False):
+    return_grad: Required[Literal[True]]
+    grad_out: Array | None
+
+
+class _More(TypedDict, total=False):
+    reduction: Reduction
+    return_grad: bool
+    return_hess: bool
+    out: Array | None
+    grad_out: Array | None
+    hess_out: Array | None
+
+
+class _MoreWithProba(_More, total=False):
+    return_proba: bool
+    proba_out: Array | None
+
+
+class Probs(_Options, total=False):
+    """`binary_cross_entropy`."""
+
+    eps: float | None
+    log_min: float | None
+    ignore_value: float | None
+    check: bool
+
+
+class ProbsGrad(Probs, _Grad):
+    """`binary_cross_entropy`."""
+
+
+class ProbsMore(Probs, _More):
+    """`binary_cross_entropy`."""
+
+
+class Binary(_Options, total=False):
+    """`binary_cross_entropy_with_logits`."""
+
+    pos_weight: ArrayLike | None
+    ignore_value: float | None
+    check: bool
+
+
+class BinaryGrad(Binary, _Grad):
+    """`binary_cross_entropy_with_logits`."""
+
+
+class BinaryMore(Binary, _MoreWithProba):
+    """`binary_cross_entropy_with_logits`."""
+
+
+class Classes(_Options, total=False):
+    """`cross_entropy`."""
+
+    class_weight: ArrayLike | None
+    ignore_index: int | None
+
+
+class ClassesGrad(Classes, _Grad):
+    """`cross_entropy`."""
+
+
+class ClassesMore(Classes, _MoreWithProba, total=False):
+    """`cross_entropy`."""
+
+    return_lse: bool

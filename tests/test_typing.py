@@ -1,0 +1,54 @@
+"""What a type checker makes of the losses in a user's program."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("mypy")
+
+PROGRAM = """
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cekernels import LossStats, binary_cross_entropy, binary_cross_entropy_with_logits
+from cekernels import cross_entropy
+
+Array = NDArray[Any]
+x, y = np.zeros((3, 2)), np.zeros((3, 2))
+
+assert_type(binary_cross_entropy_with_logits(x, y), float)
+assert_type(binary_cross_entropy_with_logits(x, y, pos_weight=2.0, reduction="none"), Array)
+assert_type(binary_cross_entropy_with_logits(x, y, return_grad=True), tuple[float, Array])
+
+assert_type(binary_cross_entropy([0.5], [1], eps=1e-7, reduction="sum"), float)
+assert_type(binary_cross_entropy([0.5], [1], reduction="stats"), LossStats)
+assert_type(
+    binary_cross_entropy([0.5], [1], reduction="none", return_grad=True), tuple[Array, Array]
+)
+
+assert_type(cross_entropy(x, [0, 1, 0], class_weight=[1.0, 2.0], denominator="count"), float)
+assert_type(cross_entropy(x, y, return_grad=True, grad_out=x), tuple[float, Array])
+assert_type(
+    cross_entropy(x, y, reduction="stats", return_grad=True), tuple[LossStats, Array]
+)
+assert_type(cross_entropy(x, y, reduction="stats").mean, float)
+
+flag: bool = bool(x.size)
+assert_type(cross_entropy(x, y, return_grad=flag), Any)
+assert_type(cross_entropy(x, y, reduction="none", return_hess=True, return_lse=True), Any)
+
+cross_entropy(x, y, reduction="average")  # type: ignore[call-overload]
+cross_entropy(x, y, pos_weight=2.0)  # type: ignore[call-overload]
+binary_cross_entropy(x, y, return_proba=True)  # type: ignore[call-overload]
+binary_cross_entropy_with_logits(x, y, "sum")  # type: ignore[call-overload]
+"""
+
+
+def test_losses(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir=cache", "program.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
