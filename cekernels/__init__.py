@@ -1,7 +1,7 @@
 """Exact, fused cross-entropy for NumPy: loss, gradient and Hessian in one SIMD pass."""
 
 try:
-    from cekernels import _kernels as _kernels
+    import cekernels._kernels  # noqa: F401
 except ModuleNotFoundError as error:
     raise ImportError(
         "the compiled part of cekernels is missing: this is its source folder without a build. "

@@ -83,6 +83,17 @@ class Softmax(Job):
     ) -> None: ...
 
 @disjoint_base
+class LogLoss(Job):
+    def __init__(
+        self,
+        proba: _Array,
+        labels: _Array,
+        sample_weight: _Array | None,
+        eps: float,
+        tolerance: float,
+    ) -> None: ...
+
+@disjoint_base
 class Unary(Job):
     def __init__(self, function: int, input: _Array, out: _Array) -> None: ...
 

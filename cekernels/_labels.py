@@ -69,6 +69,20 @@ def encode(y_true: ArrayLike, labels: ArrayLike | None) -> tuple[Array, Array]:
     return classes, index
 
 
+def as_integer_vector(y_true: ArrayLike) -> Array | None:
+    """Return a plain array of integers or Booleans in one dimension, None for anything else."""
+    is_plain = type(y_true) is np.ndarray and y_true.ndim == 1 and y_true.dtype in _INTEGERS
+    return np.asarray(y_true) if is_plain else None
+
+
+def has_classes(y: Array, n_classes: int) -> bool:
+    """Whether each of 0, ..., n_classes - 1 occurs in an integer vector that holds nothing else."""
+    index = y.view(_INTEGERS[y.dtype].as_index)
+    if np.count_nonzero(np.bincount(index[:_PREFIX])) == n_classes:
+        return True
+    return bool(np.count_nonzero(np.bincount(index)) == n_classes)
+
+
 def _encode_by(y_true: ArrayLike, classes: Array, labels: ArrayLike) -> tuple[Array, Array]:
     """Encode labels that have to be among the classes."""
     y = _as_labels(y_true)
@@ -99,7 +113,7 @@ def _sorted_classes(labels: ArrayLike) -> Array:
     if len(classes) != given.size:
         raise ValueError(_REPEATED.format(labels))
     if np.any(classes != given.ravel()):
-        warnings.warn(_UNSORTED.format(labels, classes.tolist()), UserWarning, stacklevel=4)
+        warnings.warn(_UNSORTED.format(labels, classes.tolist()), UserWarning, stacklevel=5)
     return classes
 
 
@@ -205,10 +219,8 @@ def _factorize_integers(y: Array) -> tuple[Array, Array]:
     form = _INTEGERS[y.dtype]
     # As unsigned, a negative integer is a huge one: a single maximum bounds both ends.
     n_values = int(np.maximum.reduce(y.view(form.unsigned))) + 1
-    if n_values <= form.n_max:
-        index = y.view(form.as_index)
-        if _contains_all(index, n_values):
-            return np.arange(n_values, dtype=y.dtype), index
+    if n_values <= form.n_max and has_classes(y, n_values):
+        return np.arange(n_values, dtype=y.dtype), y.view(form.as_index)
     numbers = y.view(form.unsigned) if y.dtype == np.bool_ else y
     low = numbers.min()
     offsets = (numbers - low).view(form.unsigned)  # modulo the word size, therefore always right
@@ -218,13 +230,6 @@ def _factorize_integers(y: Array) -> tuple[Array, Array]:
     present = np.bincount(offsets) > 0
     values = (np.flatnonzero(present).astype(numbers.dtype) + low).astype(y.dtype)
     return values, (np.cumsum(present) - 1)[offsets]
-
-
-def _contains_all(index: Array, n_values: int) -> bool:
-    """Whether each of 0, ..., n_values - 1 occurs in `index`, which holds nothing else."""
-    if np.count_nonzero(np.bincount(index[:_PREFIX])) == n_values:
-        return True
-    return bool(np.count_nonzero(np.bincount(index)) == n_values)
 
 
 def _refuse_mixture(values: Iterable[object], array: Array) -> None:

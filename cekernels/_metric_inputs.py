@@ -169,12 +169,17 @@ def check_probabilities(proba: Array) -> None:
 
 def check_row_sums(proba: Array) -> None:
     """Warn if a row does not sum to 1 within the square root of the machine epsilon."""
-    tolerance = math.sqrt(_FORMATS[proba.dtype].eps)
     # The quick sums may differ in the last bits: they acquit, but they do not convict.
-    if _largest_deviation(proba) < 0.9 * tolerance:
+    if _largest_deviation(proba) < safe_deviation(proba):
         return
+    tolerance = math.sqrt(_FORMATS[proba.dtype].eps)
     if not np.isclose(proba.sum(axis=1), 1.0, rtol=tolerance).all():
-        warnings.warn(_ROW_SUMS, UserWarning, stacklevel=3)
+        warnings.warn(_ROW_SUMS, UserWarning, stacklevel=4)
+
+
+def safe_deviation(proba: Array) -> float:
+    """Return a distance of row sums from 1 that no order of summation makes one to warn of."""
+    return 0.9 * math.sqrt(_FORMATS[proba.dtype].eps)
 
 
 def _largest_deviation(proba: Array) -> float:

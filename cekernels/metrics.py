@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cekernels import _labels, _metric_inputs
+from cekernels import _kernels, _labels, _metric_inputs, _parallel
+from cekernels._runtime import effective_threads
 from cekernels._validation import Array
 from cekernels.losses import (
     binary_cross_entropy,
@@ -25,9 +26,6 @@ _N_LABELS = (
 )
 _WEIGHTS_SUM_TO_ZERO = "Weights sum to zero, can't be normalized"
 _NAN_LOGITS = "Input contains NaN."
-
-# Rows that are gathered at once: temporaries stay in the cache, and BLAS starts no threads.
-_BLOCK = 8192
 
 
 def log_loss(
@@ -133,34 +131,66 @@ def log_loss(
     _metric_inputs.check_bool("from_logits", from_logits)
     scores = _metric_inputs.as_scores(y_proba)
     clip = _metric_inputs.clip_bound(eps, scores, from_logits)
+    total, total_weight = None, float(len(scores))
+    if sample_weight is None and labels is None and clip is not None and not from_logits:
+        total = _plain_total(y_true, scores, clip)
+    if total is None:
+        total, total_weight = _checked_sums(
+            y_true, scores, sample_weight, labels, clip, from_logits
+        )
+    if not normalize:
+        return total
+    if not total_weight:
+        raise ZeroDivisionError(_WEIGHTS_SUM_TO_ZERO)
+    return total / total_weight
+
+
+def _plain_total(y_true: ArrayLike, proba: Array, eps: float) -> float | None:
+    """Return the sum of the losses where the labels are the columns and all is well.
+
+    None means that this is not so, and that `_checked_sums` has to find out what there is to say.
+    """
+    y = _labels.as_integer_vector(y_true)
+    if y is None or len(y) != len(proba):
+        return None
+    total = _clipped_total(proba, y, None, eps, _metric_inputs.safe_deviation(proba))
+    return None if math.isnan(total) or not _labels.has_classes(y, _n_columns(proba)) else total
+
+
+def _checked_sums(
+    y_true: ArrayLike,
+    scores: Array,
+    sample_weight: ArrayLike | None,
+    labels: ArrayLike | None,
+    eps: float | None,
+    from_logits: bool,
+) -> tuple[float, float]:
+    """Return the sums of losses and weights, after all checks in the order of scikit-learn."""
     if not from_logits:
         _metric_inputs.check_probabilities(scores)
     _metric_inputs.check_lengths(scores, y_true, sample_weight)
     weight = None if sample_weight is None else _metric_inputs.as_weight(sample_weight, len(scores))
-    denominator = float(len(scores) if weight is None else weight.sum())
+    total_weight = float(len(scores) if weight is None else weight.sum())
     classes, index = _labels.encode(y_true, labels)
     if not from_logits and scores.ndim == 2:
         _metric_inputs.check_row_sums(scores)
     _check_n_classes(classes, scores, labels)
-
     if index.ndim == 2:
         scores, index, weight = _one_label_a_row(scores, index, weight)
     if from_logits:
-        total = _logits_total(scores, index, weight)
-    elif clip is None:
-        total = _exact_total(scores, index, weight)
-    else:
-        total = _clipped_total(scores, index, weight, clip)
-    if not normalize:
-        return total
-    if not denominator:
-        raise ZeroDivisionError(_WEIGHTS_SUM_TO_ZERO)
-    return total / denominator
+        return _logits_total(scores, index, weight), total_weight
+    if eps is None:
+        return _exact_total(scores, index, weight), total_weight
+    return _clipped_total(scores, index, weight, eps, math.inf), total_weight
+
+
+def _n_columns(scores: Array) -> int:
+    return 2 if scores.ndim == 1 else scores.shape[1]
 
 
 def _check_n_classes(classes: Array, scores: Array, labels: ArrayLike | None) -> None:
     """Raise a ValueError unless there is a column for each class."""
-    n_columns = 2 if scores.ndim == 1 else scores.shape[1]
+    n_columns = _n_columns(scores)
     if len(classes) == n_columns:
         return
     if labels is None:
@@ -191,30 +221,22 @@ def _logits_total(logits: Array, index: Array, weight: Array | None) -> float:
 def _exact_total(proba: Array, index: Array, weight: Array | None) -> float:
     """Return the weighted sum of the losses of probabilities, infinite ones included."""
     if proba.ndim == 2:
-        proba, index = _label_proba(proba, index), np.ones(len(index), bool)
+        proba, index = proba[np.arange(len(index)), index], np.ones(len(index), bool)
     proba = proba.astype(np.float64, copy=False)
     return float(
         binary_cross_entropy(proba, index, sample_weight=weight, reduction="sum", check=False)
     )
 
 
-def _clipped_total(proba: Array, index: Array, weight: Array | None, eps: float) -> float:
-    """Return the weighted sum of the losses of probabilities clipped to [eps, 1 - eps]."""
-    total = 0.0
-    for start in range(0, len(proba), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        p = _label_proba(proba[rows], index[rows]).astype(np.float64, copy=False)
-        log_p = np.log(p.clip(eps, 1.0 - eps, out=p), out=p)
-        total -= float(log_p.sum() if weight is None else log_p.dot(weight[rows]))
-    return total
+def _clipped_total(
+    proba: Array, index: Array, weight: Array | None, eps: float, tolerance: float
+) -> float:
+    """Return the weighted sum of the losses of clipped probabilities.
 
-
-def _label_proba(proba: Array, index: Array) -> Array:
-    """Return a new array of the probability of each row's label."""
-    if proba.ndim == 1:
-        return np.asarray(np.abs(proba - np.logical_not(index)))
-    n_rows, n_classes = proba.shape
-    if not proba.flags.c_contiguous:
-        return np.asarray(proba[np.arange(n_rows), index])
-    # One index into the flat array is gathered at twice the speed of two.
-    return proba.ravel().take(np.arange(0, proba.size, n_classes) + index)
+    It is NaN where one is not in [0, 1], an index is no class, or a row's sum is further from 1
+    than the tolerance.
+    """
+    values = proba.astype(np.float64) if proba.dtype == np.float16 else proba
+    job = _kernels.LogLoss(values, index, weight, eps, tolerance)
+    _parallel.run(job, effective_threads(None))
+    return job.total()

@@ -274,6 +274,35 @@ cdef class Softmax(Job):
         self.table.softmax(&self.args, begin, end)
 
 
+cdef class LogLoss(Job):
+    """Log loss of labels, in float64, by float32 or float64 probabilities of any strides."""
+
+    cdef cek_log_loss_args args
+
+    def __init__(self, proba, labels, sample_weight, double eps, double tolerance):
+        self.arrays = (proba, labels, sample_weight)
+        self.table = active.f64
+        self.args.n_rows = cnp.PyArray_DIM(proba, 0)
+        self.args.n_columns = 1
+        self.args.proba.data = data_of(proba)
+        self.args.proba.type = type_of(proba)
+        self.args.proba.stride = cnp.PyArray_STRIDE(proba, 0)
+        self.args.class_stride = 0
+        if cnp.PyArray_NDIM(proba) == 2:
+            self.args.n_columns = cnp.PyArray_DIM(proba, 1)
+            self.args.class_stride = cnp.PyArray_STRIDE(proba, 1)
+        self.args.labels = operand(labels)
+        self.args.sample_weight = operand(sample_weight)
+        self.args.eps = eps
+        self.args.tolerance = tolerance
+        self.n_chunks = (self.args.n_rows + CEK_CHUNK - 1) // CEK_CHUNK
+        self.sums = empty_sums(self.n_chunks)
+
+    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        self.table.log_loss(&self.args, begin, end, sums)
+
+
 cdef class Unary(Job):
     """A function of every element of an array."""
 

@@ -81,6 +81,22 @@ struct cek_cross_entropy_args {
     void *lse;                    /* real[n_rows]                                             */
 };
 
+/* Log loss of n_rows labels by the probabilities that their rows give to them.
+ * loss = -weight log(p), p clipped to [eps, 1 - eps].  A single column holds the probabilities of
+ * label 1; those of label 0 are its complements.  The sum is NaN where a value is not in [0, 1], a
+ * label is no class, or a row does not sum to 1 within the tolerance.
+ */
+struct cek_log_loss_args {
+    size_t n_rows;
+    size_t n_columns;
+    struct cek_in proba;         /* float or double: the first column              */
+    ptrdiff_t class_stride;      /* bytes from one column to the next              */
+    struct cek_in labels;        /* integers: columns, or 0 and 1 for a single one */
+    struct cek_in sample_weight; /* absent: 1                                      */
+    double eps;                  /* in (0, 0.5)                                    */
+    double tolerance;            /* of the sums of rows; INFINITY: any             */
+};
+
 /* What a pass over the targets alone tells: the denominator, and the first forbidden value. */
 struct cek_scan {
     double weight;     /* sum of the weights of the kept entries   */
@@ -116,6 +132,7 @@ struct cek_table {
                           double *sums);
     struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *);
     void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end);
+    void (*log_loss)(const struct cek_log_loss_args *, size_t begin, size_t end, double *sums);
     void (*unary)(const struct cek_unary_args *, size_t begin, size_t end);
     size_t (*chunk_rows)(size_t n_classes);
 };

@@ -60,6 +60,16 @@ cdef extern from "cek.h" nogil:
         void *log_proba
         void *lse
 
+    struct cek_log_loss_args:
+        size_t n_rows
+        size_t n_columns
+        cek_in proba
+        ptrdiff_t class_stride
+        cek_in labels
+        cek_in sample_weight
+        double eps
+        double tolerance
+
     struct cek_scan:
         double weight
         int64_t count
@@ -90,6 +100,7 @@ cdef extern from "cek.h" nogil:
         ) noexcept nogil
         cek_scan (*scan_classes)(const cek_cross_entropy_args *) noexcept nogil
         void (*softmax)(const cek_cross_entropy_args *, size_t, size_t) noexcept nogil
+        void (*log_loss)(const cek_log_loss_args *, size_t, size_t, double *) noexcept nogil
         void (*unary)(const cek_unary_args *, size_t, size_t) noexcept nogil
         size_t (*chunk_rows)(size_t) noexcept nogil
 

@@ -4,6 +4,7 @@
 #include "bce.h"
 #include "bce_probs.h"
 #include "classes.h"
+#include "log_loss.h"
 #include "unary.h"
 
 extern const struct cek_table CEK_TABLE;
@@ -16,6 +17,7 @@ const struct cek_table CEK_TABLE = {
     .cross_entropy = cross_entropy,
     .scan_classes = scan_classes,
     .softmax = softmax,
+    .log_loss = log_loss,
     .unary = unary,
     .chunk_rows = chunk_rows,
 };
