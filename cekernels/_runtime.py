@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from cekernels import _kernels
 from cekernels._version import __version__
 
@@ -76,7 +78,7 @@ def effective_threads(n_threads: int | None = None) -> int:
     if n_threads is None:
         here = _threads_here.get()
         return _threads if here is None else here
-    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__"):
+    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__") or np.ndim(n_threads):
         raise TypeError(f"n_threads must be an integer or None, got {n_threads!r}")
     n = n_threads.__index__()
     if n == 0:

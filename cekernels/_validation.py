@@ -128,7 +128,7 @@ def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
 
 def as_number(value: Any, name: str) -> float:
     """Return a real number."""
-    if not hasattr(value, "__float__"):
+    if not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
 
@@ -184,7 +184,7 @@ def check_target(scan_index: int, targets: Array) -> None:
     """Raise for the first target outside [0, 1], if there is one."""
     if scan_index >= 0:
         raise ValueError(
-            f"targets must be in [0, 1], got {targets.reshape(-1)[scan_index]} at "
+            f"targets must be in [0, 1], got {targets.reshape(-1)[scan_index]!s} at "
             f"{_position(scan_index, targets.shape)}; check=False turns this check off"
         )
 
@@ -194,10 +194,11 @@ def check_label(
 ) -> None:
     """Raise for the first label that is no class, if there is one."""
     if scan_index >= 0:
+        where = _position(scan_index, shape) if shape else ""
         ignored = "" if ignore_index is None else f" or ignore_index={ignore_index}"
         raise LabelError(
-            f"targets{_position(scan_index, shape)} is {labels[scan_index]}, but labels must be in "
-            f"[0, {n_classes}), the classes of logits{ignored}"
+            f"targets{where} is {labels[scan_index]}, but labels must be in [0, {n_classes}), "
+            f"the classes of logits{ignored}"
         )
 
 
@@ -205,7 +206,7 @@ def check_proba(scan_index: int, probs: Array) -> None:
     """Raise for the first probability outside [0, 1], if there is one."""
     if scan_index >= 0:
         raise ValueError(
-            f"probs must be in [0, 1], got {probs.reshape(-1)[scan_index]} at "
+            f"probs must be in [0, 1], got {probs.reshape(-1)[scan_index]!s} at "
             f"{_position(scan_index, probs.shape)}; check=False turns this check off"
         )
 

@@ -165,7 +165,9 @@ def binary_cross_entropy_with_logits(
         and reduction == "mean"
         and denominator == "weight"
         and check
-        and not (label_smoothing or return_hess or return_proba)
+        and type(label_smoothing) is float
+        and label_smoothing == 0.0
+        and not (return_hess or return_proba)
     ):
         result = _kernels.plain_binary(logits, targets, return_grad, grad_out)
         if result is not None:
@@ -444,7 +446,9 @@ def cross_entropy(
         and n_threads is None
         and reduction == "mean"
         and denominator == "weight"
-        and not (label_smoothing or return_hess or return_proba or return_lse)
+        and type(label_smoothing) is float
+        and label_smoothing == 0.0
+        and not (return_hess or return_proba or return_lse)
     ):
         result = _kernels.plain_cross_entropy(logits, targets, return_grad, grad_out)
         if result is not None:

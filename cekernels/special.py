@@ -134,7 +134,12 @@ def logsumexp(
     if b is None:
         return _logsumexp(x, axis, keepdims, out, n_threads)
     factor = _validation.as_array(b, "b").astype(x.dtype)
-    x, factor = np.broadcast_arrays(x, factor)
+    try:
+        x, factor = np.broadcast_arrays(x, factor)
+    except ValueError:
+        raise ValueError(
+            f"b must broadcast with a of shape {x.shape}, got {factor.shape}"
+        ) from None
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(factor == 0, -np.inf, x + np.log(np.abs(factor))).astype(x.dtype)
         plus = _logsumexp(np.where(factor < 0, -np.inf, terms), axis, keepdims, None, n_threads)
@@ -238,14 +243,14 @@ def _normalised(
     log: bool,
 ) -> Any:
     array = _validation.as_floats(x, "x")
+    axes, threads = _validation.as_axes(axis, array.ndim), effective_threads(n_threads)
     result = _result(out, array.shape, array.dtype, {"x": x}, in_place=None)
     if array.size == 0:
         return result
-    axes = _validation.as_axes(axis, array.ndim)
     rows = _rows(array, axes)
     normalised = np.empty_like(rows)
     job = _kernels.Softmax(rows, None if log else normalised, normalised if log else None, None)
-    _parallel.run(job, effective_threads(n_threads))
+    _parallel.run(job, threads)
     moved = np.moveaxis(result, axes, range(-len(axes), 0))
     moved[...] = normalised.reshape(moved.shape)
     return unwrap(result)
@@ -258,7 +263,7 @@ def _logsumexp(
     out: Array | None,
     n_threads: int | None,
 ) -> Any:
-    axes = _validation.as_axes(axis, array.ndim)
+    axes, threads = _validation.as_axes(axis, array.ndim), effective_threads(n_threads)
     kept = tuple(n for i, n in enumerate(array.shape) if i not in axes)
     shape = tuple(1 if i in axes else n for i, n in enumerate(array.shape)) if keepdims else kept
     result = _result(out, shape, array.dtype, {"a": array}, in_place=None)
@@ -267,7 +272,7 @@ def _logsumexp(
         return unwrap(result)
     lse = np.empty(kept, array.dtype)
     job = _kernels.Softmax(_rows(array, axes), None, None, lse)
-    _parallel.run(job, effective_threads(n_threads))
+    _parallel.run(job, threads)
     result[...] = lse.reshape(shape)
     return unwrap(result)
 

@@ -222,7 +222,7 @@ cdef class CrossEntropy(Job):
         self.args.class_weight = data_of(class_weight)
         self.args.label_smoothing = label_smoothing
         self.args.ignore = ignore_index is not None
-        self.args.ignore_index = ignore_index or 0
+        self.args.ignore_index = (ignore_index or 0) & 0xFFFFFFFFFFFFFFFF  # as uint64_t wraps
         self.args.grad_scale = 1.0
         self.args.loss = data_of(loss)
         self.args.grad = data_of(grad)
@@ -363,13 +363,11 @@ cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, obj
         return cnp.PyArray_EMPTY(
             cnp.PyArray_NDIM(logits), cnp.PyArray_DIMS(logits), cnp.PyArray_TYPE(logits), 0
         )
-    if out is logits and cnp.PyArray_ISWRITEABLE(logits):
-        return out
     if (
         is_plain(out, cnp.PyArray_TYPE(logits))
         and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
         and cnp.PyArray_SAMESHAPE(<cnp.ndarray> out, logits)
-        and are_apart(<cnp.ndarray> out, logits)
+        and (out is logits or are_apart(<cnp.ndarray> out, logits))
         and are_apart(<cnp.ndarray> out, targets)
     ):
         return out
@@ -381,6 +379,8 @@ def plain_binary(logits, targets, bint return_grad, grad_out):
     if not is_plain(logits, cnp.NPY_FLOAT32) and not is_plain(logits, cnp.NPY_FLOAT64):
         return None
     if not is_plain_number(targets, False) or not cnp.PyArray_SAMESHAPE(logits, targets):
+        return None
+    if cnp.PyArray_NDIM(logits) == 0:
         return None
     cdef cek_binary_args args
     memset(&args, 0, sizeof(args))

@@ -70,7 +70,7 @@ struct cek_cross_entropy_args {
     struct cek_in sample_weight;  /* [n_rows]; absent: 1                                      */
     const void *class_weight;     /* real[n_classes] or NULL: 1                               */
     double label_smoothing;       /* in [0, 1]                                                */
-    int64_t ignore_index;         /* rows with this label count for nothing                   */
+    uint64_t ignore_index;        /* rows with this label count for nothing                   */
     int ignore;                   /* whether ignore_index is set                              */
     double grad_scale;            /* factor of grad and hess                                  */
     void *loss;                   /* real[n_rows] or NULL: not wanted; so for all that follow */

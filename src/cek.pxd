@@ -1,5 +1,5 @@
 # The declarations of cek.h that _kernels.pyx uses; cek.h documents every field.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "cek.h" nogil:
@@ -50,7 +50,7 @@ cdef extern from "cek.h" nogil:
         cek_in sample_weight
         const void *class_weight
         double label_smoothing
-        int64_t ignore_index
+        uint64_t ignore_index
         int ignore
         double grad_scale
         void *loss

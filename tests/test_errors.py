@@ -384,7 +384,7 @@ def test_last_label_of_many(label_fails, n):
 def test_labels_of_other_shapes(label_fails):
     message = "targets[1, 0] is 7, but labels must be in [0, 3), the classes of logits"
     label_fails(message, [[0, 1], [7, 2]])
-    message = "targets[] is 7, but labels must be in [0, 3), the classes of logits"
+    message = "targets is 7, but labels must be in [0, 3), the classes of logits"
     label_fails(message, 7)
     message = "targets[0] is True, but labels must be in [0, 1), the classes of logits"
     label_fails(message, [True], n_classes=1)
@@ -432,7 +432,7 @@ def test_ignored_label_that_the_labels_cannot_hold(dtype):
     [
         (1.5, "f4", "1.5"),
         (-0.25, "f8", "-0.25"),
-        (1 + 2**-20, "f4", "1.0000009536743164"),
+        (1 + 2**-20, "f4", "1.000001"),
         (math.inf, "f4", "inf"),
         (-math.inf, "f8", "-inf"),
         (2, "u1", "2"),
@@ -492,7 +492,7 @@ def test_place_of_a_target_in_two_dimensions(loss):
         (1.5, "1.5"),
         (math.inf, "inf"),
         (-math.inf, "-inf"),
-        (-(2.0**-60), "-8.673617379884035e-19"),
+        (-(2.0**-10), "-0.0009765625"),
     ],
 )
 def test_probabilities_outside_the_unit_interval(dtype, value, text):

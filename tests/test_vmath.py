@@ -58,7 +58,7 @@ def expit(f, x):
 FUNCTIONS = {
     "EXP_NONPOS": (exp, EXP_ULP, -math.inf, 0.0),
     "LOG1P_UNIT": (log1p, LOG1P_ULP, 0.0, 1.0),
-    "LOG1P_NONNEG": (log1p, LOG1P_ULP, 0.0, math.inf),
+    "LOG1P_NONNEG": (log1p, LOG1P_ULP, 0.0, 2.0**126),
     "LOG_UNIT": (log, LOG1P_ULP, 0.0, 1.0),
     "SOFTPLUS": (softplus, SOFTPLUS_ULP, -math.inf, math.inf),
     "LOG_EXPIT": (log_expit, SOFTPLUS_ULP, -math.inf, math.inf),
@@ -241,7 +241,7 @@ def test_log_2(dtype, name, x):
 def ranges(name):
     """Return the first and last bits of the finite float32 numbers of the domain, sign by sign."""
     _, _, low, high = FUNCTIONS[name]
-    ends = np.clip(np.array([high, -low], np.float32), 0.0, np.finfo(np.float32).max)
+    ends = np.minimum(np.abs(np.array([high, low], np.float32)), np.finfo(np.float32).max)
     last = ends.view(np.uint32).tolist()
     signs = [(int(name == "LOG_UNIT"), last[0]), (0x80000000, 0x80000000 + last[1])]
     return [(first, end) for first, end in signs if end > first]

@@ -23,7 +23,7 @@ static NOINLINE void labels_load(const struct cek_cross_entropy_args *args, size
     const char *from = (const char *)args->labels.data + (ptrdiff_t)begin * args->labels.stride;
     const ptrdiff_t stride = args->labels.stride;
     const uint64_t n_classes = args->n_classes;
-    const uint64_t ignored = args->ignore ? (uint64_t)args->ignore_index : UINT64_MAX;
+    const uint64_t ignored = args->ignore ? args->ignore_index : UINT64_MAX;
     const ptrdiff_t no_match = args->ignore ? IGNORED : INVALID;
 #define READ(ctype)                                                                                \
     for (size_t i = 0; i < n; i++) {                                                               \

@@ -143,7 +143,7 @@ static INLINE real log_sum(real u, real c)
     return fma_(k, LN2_HI, f - (half - low));
 }
 
-/* log(1 + s) for s >= 0 */
+/* log(1 + s) for 0 <= s < 2^126 */
 static INLINE real log1p_nonneg(real s)
 {
     real u = 1 + s;
