@@ -91,7 +91,7 @@ static struct row_targets mixed_targets(const struct cek_cross_entropy_args *arg
     return t;
 }
 
-/* scale (A p_c - q_c) over e, for q that is one-hot. */
+/* scale (A p_c - q_c) in place of e, for q that is one-hot. */
 static void one_hot_grad(const struct row_targets *t, const struct softmax_row *row, double scale,
                          size_t label, size_t n_classes, real *grad)
 {
@@ -100,6 +100,7 @@ static void one_hot_grad(const struct row_targets *t, const struct softmax_row *
     grad[label] = (real)(scale * t->all * (p_label - 1));
 }
 
+/* The same for any q. */
 static void mixed_grad(const struct cek_cross_entropy_args *args, const struct row_targets *t,
                        const struct softmax_row *row, size_t i, real weight, size_t label,
                        real *grad)
@@ -132,9 +133,8 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, size_t 
     const real *x = (const real *)args->logits + i * n_classes;
     real *hess = row_of(args->hess, i, n_classes), *proba = row_of(args->proba, i, n_classes);
     real *grad = row_of(args->grad, i, n_classes);
-    real *e = grad    ? grad
-              : proba ? proba
-                      : hess; /* each of hess, proba, grad is made from e: last, e itself */
+    /* hess, proba and grad are made from e in this order, and the last of them in its place. */
+    real *e = grad ? grad : proba ? proba : hess;
     struct softmax_row row;
     row_max(x, n_classes, &row);
     struct row_targets t = is_one_hot(args) ? one_hot_targets(args, x, &row, weight, label)
