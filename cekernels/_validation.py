@@ -34,7 +34,10 @@ class LabelError(IndexError, ValueError):
 
 def as_array(value: ArrayLike, name: str) -> Array:
     """Return any array-like of numbers in native byte order, without a copy where it is one."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}") from None
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.dtype == np.float16:
