@@ -9,14 +9,12 @@
 
 #if CEK_REAL_BITS == 32
 typedef float real;
-typedef int32_t lane_int; /* an integer as wide as a real */
 typedef uint32_t bits;
 #define REAL_TYPE CEK_FLOAT32
 #define REAL(constant) constant##f
 enum { MANTISSA_BITS = 23, EXPONENT_BIAS = 127 };
 #else
 typedef double real;
-typedef int64_t lane_int;
 typedef uint64_t bits;
 #define REAL_TYPE CEK_FLOAT64
 #define REAL(constant) constant
