@@ -62,8 +62,9 @@ static INLINE const real *block_load(const struct cek_in *in, size_t begin, size
 static INLINE real *block_target(void *array, size_t begin, size_t n, const real *source,
                                  real *scratch)
 {
-    real *at = (real *)array + begin;
-    return array && n % LANES == 0 && at != source ? at : scratch;
+    if (!array || n % LANES != 0 || (real *)array + begin == source)
+        return scratch;
+    return (real *)array + begin;
 }
 
 static INLINE void block_store(void *array, size_t begin, size_t n, const real *values)
