@@ -5,6 +5,7 @@
 #define CEK_BINARY_H
 
 #include "block.h"
+#include "vmath.h"
 
 /* loss, grad, hess and proba of n entries in whole vectors; none may overlap x, a or b. */
 typedef void binary_core(const struct cek_binary_args *args, const real *restrict x,
@@ -12,12 +13,17 @@ typedef void binary_core(const struct cek_binary_args *args, const real *restric
                          real *restrict loss, real *restrict grad, real *restrict hess,
                          real *restrict proba);
 
-/* Sums of losses by lane, with their rounding errors. */
+/* A sum of losses by lane, log1p(product) + linear + linear_low, on top of what is settled. */
 struct lane_sums {
-    double high[LANES], low[LANES];
+    real product[LANES], linear[LANES], linear_low[LANES];
+    double settled[LANES], settled_low[LANES];
 };
 
-/* The same for a = y and b = 1 - y, but the losses are added to `sums`. */
+/* Blocks whose products may grow before their logarithm is taken: below 2^64 with SETTLE BLOCK =
+ * 1024 factors of at most 2 in LANES lanes.  Taken after every block it costs a tenth of the call. */
+enum { SETTLE = 4 };
+
+/* The same for a = y and b = 1 - y, but the losses are added to `sums`; grad may be NULL. */
 typedef void binary_total(const real *restrict x, const real *restrict y, real scale, size_t n,
                           real *restrict grad, struct lane_sums *restrict sums);
 
@@ -118,7 +124,7 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     real *proba = block_target(args->proba, begin, n, x, s->proba);
     const int plain = binary_is_plain(args), summed = plain && total && !args->loss;
     if (summed)
-        total(x, y, (real)args->grad_scale, whole, grad, sums);
+        total(x, y, (real)args->grad_scale, whole, args->grad ? grad : NULL, sums);
     if (plain && (!summed || args->hess || args->proba)) {
         complement(y, whole, s->b);
         core(args, x, y, s->b, whole, loss, grad, hess, proba);
@@ -141,11 +147,25 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     return block_sum(loss, whole);
 }
 
-static double total_of(const struct lane_sums *sums)
+/* Takes the logarithm of the products, and adds all to what is settled (TwoSum). */
+static NOINLINE void settle(struct lane_sums *restrict sums)
+{
+    for (size_t j = 0; j < LANES; j++) {
+        double loss = (double)sums->linear[j] + (double)log1p_nonneg(sums->product[j]);
+        double old = sums->settled[j], sum = old + loss, back = sum - old;
+        double low = (old - (sum - back)) + (loss - back);
+        sums->settled[j] = sum;
+        sums->settled_low[j] += low + (double)sums->linear_low[j];
+    }
+    memset(sums, 0, offsetof(struct lane_sums, settled));
+}
+
+static double total_of(struct lane_sums *sums)
 {
     double lanes[LANES];
+    settle(sums);
     for (size_t j = 0; j < LANES; j++)
-        lanes[j] = sum_value((struct sum){sums->high[j], sums->low[j]});
+        lanes[j] = sum_value((struct sum){sums->settled[j], sums->settled_low[j]});
     return lane_sum(lanes);
 }
 
@@ -155,30 +175,32 @@ static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
     struct binary_scratch scratch;
     double block_sums[CEK_CHUNK / BLOCK];
     for (size_t chunk = begin; chunk < end; chunk++) {
-        struct lane_sums lanes = {{0}, {0}};
+        struct lane_sums lanes = {.product = {0}};
         size_t n_blocks = 0, stop = min_size((chunk + 1) * CEK_CHUNK, args->n);
-        for (size_t i = chunk * CEK_CHUNK; i < stop; i += BLOCK)
+        for (size_t i = chunk * CEK_CHUNK; i < stop; i += BLOCK) {
             block_sums[n_blocks++] =
                 binary_block(args, core, total, i, min_size(BLOCK, stop - i), &scratch, &lanes);
+            if (n_blocks % SETTLE == 0)
+                settle(&lanes);
+        }
         sums[chunk] = cek_tree_sum(block_sums, n_blocks) + total_of(&lanes);
     }
 }
 
-/* Is any of n values outside [0, 1]?  NaN is not. */
-static NOINLINE int any_outside_unit(const real *restrict v, size_t n)
+/* Are all of n values surely in [0, 1]?  As integers they are those up to 1.0, so that no value sets
+ * the sign of its bits, or of 1.0 less its bits; -0.0 and NaN do. */
+static NOINLINE int all_in_unit(const real *restrict v, size_t n)
 {
-    real any = 0;
-    for (size_t i = 0; i < n / LANES * LANES; i++) {
-        any = v[i] < 0 ? 1 : any;
-        any = v[i] > 1 ? 1 : any;
-    }
-    return any != 0;
+    bits any = 0;
+    for (size_t i = 0; i < n / LANES * LANES; i++)
+        any |= to_bits(v[i]) | (EXP_ONE - to_bits(v[i]));
+    return any >> (8 * sizeof any - 1) == 0;
 }
 
 /* First of n values that is outside [0, 1] and whose `kept` is not 0, or -1; kept NULL: all are. */
 static ptrdiff_t first_outside_unit(const real *v, const real *kept, size_t n)
 {
-    if (!any_outside_unit(v, whole_vectors(n)))
+    if (all_in_unit(v, whole_vectors(n)))
         return -1;
     for (size_t i = 0; i < n; i++)
         if ((v[i] < 0 || v[i] > 1) && (!kept || kept[i] != 0))

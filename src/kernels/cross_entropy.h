@@ -81,7 +81,7 @@ static struct row_targets mixed_targets(const struct cek_cross_entropy_args *arg
             t.at_argmax = q[row->argmax - begin];
             q[row->argmax - begin] = 0;
         }
-        block_distance(row_load(x + begin, n, LANES, in), q, row->max, whole, d);
+        block_distance(row_load(x + begin, n, in), q, row->max, whole, d);
         sum_add(&rest, block_sum(q, whole));
         sum_add(&distance, block_sum(d, whole));
     }
@@ -139,7 +139,7 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, size_t 
     row_max(x, n_classes, &row);
     struct row_targets t = is_one_hot(args) ? one_hot_targets(args, x, &row, weight, label)
                                             : mixed_targets(args, x, &row, i, weight, label);
-    row_exp(x, next_row(args, i), n_classes, &row, e);
+    row_exp(x, i + 1 < args->n_rows, n_classes, &row, e);
 
     const size_t k = row.argmax;
     const double scale = args->grad_scale, p_k = row.top / row.total;

@@ -24,7 +24,7 @@ static void softmax_wide(const struct cek_cross_entropy_args *args, size_t i)
     real *proba = args->proba ? (real *)args->proba + i * n_classes : NULL;
     struct softmax_row row;
     row_max(x, n_classes, &row);
-    row_exp(x, next_row(args, i), n_classes, &row, proba);
+    row_exp(x, i + 1 < args->n_rows, n_classes, &row, proba);
     if (proba) {
         block_scale(proba, (real)(1 / row.total), n_classes, proba);
         if (row.argmax < n_classes)
