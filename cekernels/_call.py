@@ -7,21 +7,9 @@ from typing import Any
 import numpy as np
 
 from cekernels import _parallel, _validation
+from cekernels._layout import as_rows, as_vector
 from cekernels._stats import LossStats
 from cekernels._validation import Array, Denominator, Reduction
-
-
-@dataclass
-class Output:
-    """An array that was asked for, and the C-contiguous memory that the kernel writes."""
-
-    array: Array
-    buffer: Array
-
-    def finish(self) -> Any:
-        if self.buffer is not self.array:
-            self.array[...] = self.buffer
-        return self.array
 
 
 @dataclass
@@ -31,7 +19,7 @@ class Call:
     reduction: Reduction
     denominator: Denominator
     n_threads: int
-    outputs: dict[str, Output] = field(default_factory=dict)
+    outputs: dict[str, Array] = field(default_factory=dict)
     given: dict[str, Array | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -46,30 +34,43 @@ class Call:
         )
 
     def add(
-        self, name: str, shape: tuple[int, ...], dtype: Any, wanted: bool, out: Array | None
+        self,
+        name: str,
+        wanted: bool,
+        out: Array | None,
+        shape: tuple[int, ...],
+        dtype: Any,
+        like: Array | None = None,
     ) -> None:
-        """Make room for an output, where it is wanted or `out` is given."""
+        """Make room for an output, where it is wanted or `out` is given.
+
+        A new array has the order of axes in memory that `like` has.
+        """
         if out is None:
             if wanted:
-                array = np.empty(shape, dtype)
-                self.outputs[name] = Output(array, array)
+                self.outputs[name] = (
+                    np.empty(shape, dtype) if like is None else np.empty_like(like, subok=False)
+                )
             return
         argument = "out" if name == "loss" else f"{name}_out"
         if name == "loss" and self.reduction != "none":
             raise ValueError(f"out takes the losses of reduction='none', not of {self.reduction!r}")
         _validation.check_output(out, argument, shape, dtype)
         self.given[argument] = out
-        is_plain = out.flags.c_contiguous and out.flags.aligned
-        self.outputs[name] = Output(out, out if is_plain else np.empty(shape, dtype))
+        self.outputs[name] = out
 
     def check_memory(self, inputs: dict[str, Any]) -> None:
         """Raise where a given output overlaps anything but the logits that it replaces."""
         if self.given:
             _validation.check_overlap(self.given, inputs, ("grad_out", next(iter(inputs))))
 
-    def buffer(self, name: str) -> Array | None:
-        """Return the memory that the kernel writes, or None where it is not wanted."""
-        return self.outputs[name].buffer if name in self.outputs else None
+    def vector(self, name: str) -> Array | None:
+        """Return an output as the kernel writes it, or None where it is not wanted."""
+        return as_vector(self.outputs[name]) if name in self.outputs else None
+
+    def rows(self, name: str, axis: int) -> Array | None:
+        """Return an output with an axis of classes as the kernel writes it, or None."""
+        return as_rows(self.outputs[name], axis) if name in self.outputs else None
 
     def divisor(self, stats: LossStats) -> float:
         """Return what the value is divided by: 1 but for a mean."""
@@ -86,9 +87,12 @@ class Call:
         divisor = self.divisor(stats)
         job.scale_grad(1.0 / divisor if divisor else 0.0)
         _parallel.run(job, self.n_threads)
-        results = {name: output.finish() for name, output in self.outputs.items()}
+        results = dict(self.outputs)
         loss = results.pop("loss", None)
         value = self.value(job, stats, divisor) if loss is None else unwrap(loss)
+        if "scale_grad" in results and self.reduction != "none":
+            each = results["scale_grad"]
+            results["scale_grad"] = each.reshape(2, -1).sum(axis=1, dtype=np.float64)
         others = [unwrap(result) for result in results.values()]
         return (value, *others) if others else value
 

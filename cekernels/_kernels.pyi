@@ -47,9 +47,11 @@ class Binary(Job):
         from_probs: bool = False,
         eps: float = 0.0,
         log_min: float | None = None,
+        complement: _Array | None = None,
     ) -> None: ...
     def scan(self) -> tuple[float, int, int]: ...
     def scan_probs(self) -> int: ...
+    def scan_complement(self) -> int: ...
     def scale_grad(self, factor: float) -> None: ...
 
 @disjoint_base
@@ -59,15 +61,21 @@ class CrossEntropy(Job):
         logits: _Array,
         labels: _Array | None,
         target_proba: _Array | None,
+        allowed: _Array | None,
         sample_weight: _Array | None,
         class_weight: _Array | None,
         label_smoothing: float,
         ignore_index: int | None,
+        z_loss: float,
+        softcap: float,
+        logit_scale: float,
         loss: _Array | None,
         grad: _Array | None,
         hess: _Array | None,
         proba: _Array | None,
         lse: _Array | None,
+        scale_grad: _Array | None,
+        scale_hess: _Array | None,
     ) -> None: ...
     def scan(self) -> tuple[float, int, int]: ...
     def scale_grad(self, factor: float) -> None: ...

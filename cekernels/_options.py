@@ -8,7 +8,7 @@ from typing import Literal, Required, TypeAlias, TypedDict
 
 from numpy.typing import ArrayLike
 
-from cekernels._validation import Array, Denominator, Reduction
+from cekernels._validation import Array, ClassWeight, Denominator, Reduction
 
 Sum: TypeAlias = Literal["mean", "sum"]
 Each: TypeAlias = Literal["none"]
@@ -44,6 +44,7 @@ class _MoreWithProba(_More, total=False):
 class Probs(_Options, total=False):
     """`binary_cross_entropy`."""
 
+    complement: ArrayLike | None
     eps: float | None
     log_min: float | None
     ignore_value: float | None
@@ -77,8 +78,13 @@ class BinaryMore(Binary, _MoreWithProba):
 class Classes(_Options, total=False):
     """`cross_entropy`."""
 
-    class_weight: ArrayLike | None
+    axis: int
+    class_weight: ClassWeight
     ignore_index: int | None
+    where: ArrayLike | None
+    z_loss: float
+    softcap: float | None
+    logit_scale: float
 
 
 class ClassesGrad(Classes, _Grad):
@@ -89,3 +95,4 @@ class ClassesMore(Classes, _MoreWithProba, total=False):
     """`cross_entropy`."""
 
     return_lse: bool
+    return_scale_grad: bool

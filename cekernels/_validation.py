@@ -1,11 +1,11 @@
 """Every check of an argument, and every message.
 
-What leaves this module is ready for the kernels: arrays of a known dtype, C-contiguous where they
-must be, of the right shape.  Nothing is written before every check has passed.
+What leaves this module is ready for the kernels: arrays of a known dtype and the right shape, in
+whatever layout they came.  Nothing is written before every check has passed.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 Array: TypeAlias = NDArray[Any]
 Reduction: TypeAlias = Literal["none", "sum", "mean", "stats"]
 Denominator: TypeAlias = Literal["weight", "count"] | float
+ClassWeight: TypeAlias = ArrayLike | Mapping[int, float] | None
 
 REDUCTIONS = ("none", "sum", "mean", "stats")
 
@@ -32,87 +33,168 @@ class LabelError(IndexError, ValueError):
     __module__ = "cekernels"
 
 
-def as_array(value: ArrayLike, name: str) -> Array:
-    """Return any array-like of numbers in native byte order, without a copy where it is one."""
+def as_array(value: Any, name: str) -> Array:
+    """Return an array of real numbers in native byte order: the caller's memory where it is one.
+
+    NumPy's own arrays, the array interface, the buffer protocol, DLPack on the CPU and sequences.
+    """
     try:
-        array = np.asarray(value)
-    except ValueError as error:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            array: Array = np.from_dlpack(value)
+        else:
+            array = np.asarray(value)
+    except TypeError as error:
+        raise TypeError(f"{name} is no array: {error}") from None
+    except (BufferError, RuntimeError, ValueError) as error:
         raise ValueError(f"{name} is no array: {error}") from None
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype == np.float16:
-        raise TypeError(f"{name} must be float32 or float64, got float16")
+    if not is_number(array.dtype):
+        raise TypeError(
+            f"{name} must hold integers, bools or floats of up to 64 bits, got dtype {array.dtype}"
+        )
     if not array.dtype.isnative:
         raise TypeError(f"{name} must be in native byte order, got dtype {array.dtype.str!r}")
     return array
 
 
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Tell whether this is the dtype of ml_dtypes, which NumPy itself does not have."""
+    return dtype.name == "bfloat16"
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Tell whether this is one of the floating dtypes that the kernels read."""
+    return (dtype.kind == "f" and dtype.itemsize <= 8) or is_bfloat16(dtype)
+
+
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Tell whether the kernels read this dtype."""
+    return dtype.kind in "biu" or is_floating(dtype)
+
+
+def computed_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what results of this dtype are computed in."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
+
+
 def as_floats(value: ArrayLike, name: str) -> Array:
-    """Return C-contiguous float32 or float64; integers become float64."""
+    """Return a floating array; integers become float64."""
     array = as_array(value, name)
-    if array.dtype.kind != "f":
-        array = array.astype(np.float64)
-    return np.require(array, requirements=["C", "A"])
+    return array if is_floating(array.dtype) else array.astype(np.float64)
 
 
-def as_logit_rows(value: ArrayLike, name: str) -> Array:
-    """Return floats with a class axis, the last."""
+def as_logits(value: ArrayLike, name: str, axis: int) -> tuple[Array, int]:
+    """Return floats with an axis of at least one class, and that axis."""
     array = as_floats(value, name)
     if array.ndim == 0:
         raise ValueError(f"{name} must have an axis of classes, got a scalar")
-    if array.shape[-1] == 0:
+    (axis,) = as_axes(axis, array.ndim)
+    if array.shape[axis] == 0:
         raise ValueError(f"{name} must have at least one class, got shape {array.shape}")
-    return array
+    return array, axis
 
 
-def as_operand(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """Return an array of exactly this shape as a vector of any number type."""
+def as_shaped(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    """Return an array of exactly this shape."""
     array = as_array(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return np.ascontiguousarray(array).reshape(-1)
+    return array
 
 
 def as_broadcast(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> Array | None:
-    """Return what broadcasts to this shape as a vector, or one value for all as 0-d."""
+    """Return what broadcasts to this shape in it, or one value for all as 0-d."""
     if value is None:
         return None
     array = as_array(value, name)
     if array.ndim == 0:
         return array
     try:
-        array = np.broadcast_to(array, shape)
+        return np.broadcast_to(array, shape)
     except ValueError:
         raise ValueError(f"{name} must broadcast to shape {shape}, got {array.shape}") from None
-    return np.ascontiguousarray(array).reshape(-1)
 
 
-def as_class_targets(value: ArrayLike, logits: Array) -> tuple[Array, None] | tuple[None, Array]:
-    """Return targets as labels (integers) or as probabilities (floats): one of the two is None."""
-    array = as_array(value, "targets")
-    if array.dtype.kind == "f":
-        if array.shape != logits.shape:
-            raise ValueError(
-                "floating targets are probabilities and must have the shape of logits, "
-                f"{logits.shape}, got {array.shape}; labels must be integers"
-            )
-        return None, np.require(array, logits.dtype, ["C", "A"])
-    if array.shape != logits.shape[:-1]:
-        raise ValueError(
-            "integer targets are labels and must have the shape of logits without the last axis, "
-            f"{logits.shape[:-1]}, got {array.shape}; probabilities must be floats"
-        )
-    return np.ascontiguousarray(array).reshape(-1), None
-
-
-def as_class_weight(value: ArrayLike | None, logits: Array) -> Array | None:
-    """Return one weight a class, in the dtype of logits."""
+def as_mask(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> Array | None:
+    """Return a bool array of this shape."""
     if value is None:
         return None
-    array = as_array(value, "class_weight")
-    if array.shape != logits.shape[-1:]:
-        raise ValueError(f"class_weight must have shape {logits.shape[-1:]}, got {array.shape}")
-    return np.require(array, logits.dtype, ["C", "A"])
+    array = as_array(value, name)
+    if array.dtype.kind != "b":
+        raise TypeError(f"{name} must be bool, got dtype {array.dtype}")
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} must broadcast to shape {shape}, got {array.shape}") from None
+
+
+def as_class_targets(
+    value: ArrayLike, shape: tuple[int, ...], axis: int
+) -> tuple[Array, None] | tuple[None, Array]:
+    """Return targets as labels (integers) or as probabilities (floats): one of the two is None."""
+    array = as_array(value, "targets")
+    if is_floating(array.dtype):
+        if array.shape != shape:
+            raise ValueError(
+                "floating targets are probabilities and must have the shape of logits, "
+                f"{shape}, got {array.shape}; labels must be integers"
+            )
+        return None, array
+    samples = shape[:axis] + shape[axis + 1 :]
+    if array.shape != samples:
+        which = "the last axis" if axis == len(shape) - 1 else f"axis {axis}"
+        raise ValueError(
+            f"integer targets are labels and must have the shape of logits without {which}, "
+            f"{samples}, got {array.shape}; probabilities must be floats"
+        )
+    return array, None
+
+
+def as_class_weight(
+    value: ClassWeight,
+    n_classes: int,
+    dtype: np.dtype[Any],
+    labels: Array | None,
+    ignore_index: int | None,
+) -> Array | None:
+    """Return one weight a class, in this dtype."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        weights = _balanced_weights(value, n_classes, labels, ignore_index)
+    elif isinstance(value, Mapping):
+        weights = _listed_weights(value, n_classes)
+    else:
+        weights = as_array(value, "class_weight")
+        if weights.shape != (n_classes,):
+            raise ValueError(f"class_weight must have shape {(n_classes,)}, got {weights.shape}")
+    return np.require(weights, dtype, ["C", "A"])
+
+
+def _listed_weights(value: Mapping[int, float], n_classes: int) -> Array:
+    weights = np.ones(n_classes)
+    for label, weight in value.items():
+        if isinstance(label, bool) or not hasattr(label, "__index__"):
+            raise TypeError(f"class_weight must have integer keys, got {label!r}")
+        if not 0 <= label < n_classes:
+            raise ValueError(f"class_weight must have keys in [0, {n_classes}), got {label}")
+        weights[label] = as_number(weight, f"class_weight[{label}]")
+    return weights
+
+
+def _balanced_weights(
+    value: str, n_classes: int, labels: Array | None, ignore_index: int | None
+) -> Array:
+    """Return the weights that give every class that occurs the same share."""
+    if value != "balanced":
+        raise ValueError(f"class_weight must be an array, a dict or 'balanced', got {value!r}")
+    if labels is None:
+        raise ValueError("class_weight='balanced' needs labels, but the targets are probabilities")
+    kept = (labels >= 0) & (labels < n_classes)
+    if ignore_index is not None:
+        kept &= labels != ignore_index
+    counts = np.bincount(labels[kept].astype(np.intp), minlength=n_classes)
+    shares = counts.sum() / max(1, np.count_nonzero(counts))
+    return np.where(counts, shares / np.maximum(counts, 1), 1.0)
 
 
 def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
@@ -141,6 +223,22 @@ def as_fraction(value: float, name: str) -> float:
     number = as_number(value, name)
     if not 0.0 <= number <= 1.0:
         raise ValueError(f"{name} must be in [0, 1], got {value!r}")
+    return number
+
+
+def as_size(value: float, name: str) -> float:
+    """Return a finite number that is not negative."""
+    number = as_number(value, name)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+    return number
+
+
+def as_positive(value: float, name: str) -> float:
+    """Return a finite number above 0."""
+    number = as_number(value, name)
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
     return number
 
 
@@ -187,31 +285,33 @@ def check_target(scan_index: int, targets: Array) -> None:
     """Raise for the first target outside [0, 1], if there is one."""
     if scan_index >= 0:
         raise ValueError(
-            f"targets must be in [0, 1], got {targets.reshape(-1)[scan_index]!s} at "
+            f"targets must be in [0, 1], got {_element(targets, scan_index)!s} at "
             f"{_position(scan_index, targets.shape)}; check=False turns this check off"
         )
 
 
-def check_label(
-    scan_index: int, labels: Array, shape: tuple[int, ...], n_classes: int, ignore_index: int | None
-) -> None:
+def check_label(scan_index: int, labels: Array, n_classes: int, ignore_index: int | None) -> None:
     """Raise for the first label that is no class, if there is one."""
     if scan_index >= 0:
-        where = _position(scan_index, shape) if shape else ""
+        where = _position(scan_index, labels.shape) if labels.ndim else ""
         ignored = "" if ignore_index is None else f" or ignore_index={ignore_index}"
         raise LabelError(
-            f"targets{where} is {labels[scan_index]}, but labels must be in [0, {n_classes}), "
-            f"the classes of logits{ignored}"
+            f"targets{where} is {_element(labels, scan_index)}, but labels must be in "
+            f"[0, {n_classes}), the classes of logits{ignored}"
         )
 
 
-def check_proba(scan_index: int, probs: Array) -> None:
+def check_proba(scan_index: int, probs: Array, name: str) -> None:
     """Raise for the first probability outside [0, 1], if there is one."""
     if scan_index >= 0:
         raise ValueError(
-            f"probs must be in [0, 1], got {probs.reshape(-1)[scan_index]!s} at "
+            f"{name} must be in [0, 1], got {_element(probs, scan_index)!s} at "
             f"{_position(scan_index, probs.shape)}; check=False turns this check off"
         )
+
+
+def _element(array: Array, flat: int) -> Any:
+    return array[np.unravel_index(flat, array.shape)]
 
 
 def _position(flat: int, shape: tuple[int, ...]) -> str:
@@ -229,6 +329,20 @@ def check_output(out: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[
         raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
+    if _overlaps_itself(out):
+        raise ValueError(f"{name} has elements that share memory")
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Tell whether a stride is too short for the elements that the shorter ones reach."""
+    if array.flags.c_contiguous or array.size == 0:
+        return False
+    reach = array.itemsize
+    for stride, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if length > 1 and stride < reach:
+            return True
+        reach += (length - 1) * stride
+    return False
 
 
 def check_overlap(

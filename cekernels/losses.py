@@ -2,11 +2,11 @@
 
 from typing import Any, Unpack, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from cekernels import _kernels, _validation
 from cekernels._call import Call
+from cekernels._layout import as_operand, as_rows, as_vector
 from cekernels._options import (
     Binary,
     BinaryGrad,
@@ -23,7 +23,7 @@ from cekernels._options import (
 )
 from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
-from cekernels._validation import Array, Denominator, Reduction
+from cekernels._validation import Array, ClassWeight, Denominator, Reduction
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy"]
 
@@ -89,8 +89,8 @@ def binary_cross_entropy_with_logits(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Log-odds, of any shape; each entry stands for itself.
+    logits : array_like of float16, bfloat16, float32 or float64
+        Log-odds, of any shape and layout; each entry stands for itself.
     targets : array_like
         Probabilities of the positive class, or labels 0 and 1, in the shape of logits.
     sample_weight : array_like, optional
@@ -124,7 +124,8 @@ def binary_cross_entropy_with_logits(
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses of half precision are
+        float32.
     grad, hess, proba : ndarray
         Those that were asked for, in this order.
 
@@ -221,6 +222,7 @@ def binary_cross_entropy(
     probs: ArrayLike,
     targets: ArrayLike,
     *,
+    complement: ArrayLike | None = None,
     eps: float | None = None,
     log_min: float | None = None,
     sample_weight: ArrayLike | None = None,
@@ -247,10 +249,13 @@ def binary_cross_entropy(
 
     Parameters
     ----------
-    probs : array_like of float32 or float64
-        Probabilities of the positive class, of any shape.
+    probs : array_like of float16, bfloat16, float32 or float64
+        Probabilities of the positive class, of any shape and layout.
     targets : array_like
         Probabilities or labels 0 and 1, in the shape of probs.
+    complement : array_like, optional
+        1 - p, in the shape of probs, where it is known better than p tells: next to p = 1 the
+        logarithms of both are then as exact as they are next to 0.
     eps : float, optional
         Clip p and 1 - p to [eps, 1 - eps]; the gradient is 0 where that changes them.
     log_min : float, optional
@@ -307,6 +312,7 @@ def binary_cross_entropy(
         n_threads=n_threads,
         eps=eps,
         log_min=log_min,
+        complement=complement,
     )
 
 
@@ -340,16 +346,22 @@ def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
     *,
-    class_weight: ArrayLike | None = None,
+    axis: int = -1,
+    class_weight: ClassWeight = None,
     sample_weight: ArrayLike | None = None,
     ignore_index: int | None = None,
+    where: ArrayLike | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    logit_scale: float = 1.0,
     reduction: Reduction = "mean",
     denominator: Denominator = "weight",
     return_grad: bool = False,
     return_hess: bool = False,
     return_proba: bool = False,
     return_lse: bool = False,
+    return_scale_grad: bool = False,
     out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
@@ -360,52 +372,72 @@ def cross_entropy(
 
     .. math::
 
-        \ell = \sum_c q_c\,(\mathrm{lse}(x) - x_c), \qquad
-        q_c = w\,v_c\,[t_c (1 - \varepsilon) + \varepsilon / C], \qquad
-        \mathrm{lse}(x) = \log \sum_c e^{x_c}
+        \ell = \sum_c q_c\,(\mathrm{lse}(v) - v_c) + \lambda\,\omega\,\mathrm{lse}(v)^2, \qquad
+        q_c = w\,u_c\,[t_c (1 - \varepsilon) + \varepsilon / C], \qquad
+        \omega = w \sum_c t_c u_c
 
-    for logits x of C classes, targets t (one-hot for a label), sample weight w, class weights v and
-    smoothing :math:`\varepsilon`.  With :math:`A = \sum_c q_c` and :math:`p` the softmax of x, the
-    gradient is :math:`A\,p_c - q_c`, the Hessian's diagonal :math:`A\,p_c (1 - p_c)`.
+    for targets t (one-hot for a label), sample weight w, class weights u, smoothing
+    :math:`\varepsilon` and z-loss :math:`\lambda`, where :math:`\mathrm{lse}(v) = \log \sum_c
+    e^{v_c}`, and v are the C logits x themselves, or what `logit_scale` a and `softcap` c make of
+    them, :math:`v = a x` or :math:`v = c \tanh(a x / c)`.  With :math:`A = \sum_c q_c` and p the
+    softmax of v, the gradient in v is :math:`A\,p_c - q_c + 2\lambda\omega\,\mathrm{lse}(v)\,p_c`;
+    all derivatives that are returned are those in the logits x.
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Shape (..., C): the last axis runs over the classes.
+    logits : array_like of float16, bfloat16, float32 or float64
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
     targets : array_like
-        Integers: labels in [0, C), of shape (...).  Floats: probabilities of shape (..., C); they
-        need not sum to 1.
-    class_weight : array_like, optional
-        Weights of the classes, of shape (C,).
+        Integers: labels in [0, C), in the shape of logits without `axis`.  Floats: probabilities in
+        the shape of logits; they need not sum to 1.
+    axis : int
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        Weights of the classes: an array of shape (C,); a dict from labels to weights, 1 for the
+        others; "balanced" gives every class that occurs the same share of all weight.
     sample_weight : array_like, optional
-        Weights of the samples; broadcast to shape (...).  A sample of weight 0 counts for nothing,
-        whatever its logits are.
+        Weights of the samples; broadcast to the shape of logits without `axis`.  A sample of weight
+        0 counts for nothing, whatever its logits are.
     ignore_index : int, optional
         Samples with this label count for nothing.
+    where : array_like of bool, optional
+        Classes that are allowed; broadcast to the shape of logits.  The others are as if their
+        logits were -inf, and have no part in the smoothing.
     label_smoothing : float
-        In [0, 1]: moves the targets towards the uniform distribution.
+        In [0, 1]: moves the targets towards the uniform distribution over the allowed classes.
+    z_loss : float
+        Factor of the squared logsumexp.
+    softcap : float, optional
+        Positive bound that tanh puts on the scaled logits.
+    logit_scale : float
+        Positive factor of the logits: the inverse temperature.
     reduction : {"mean", "sum", "none", "stats"}
         Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
     denominator : {"weight", "count"} or float
-        What "mean" divides by: the sum of w times the class weight of the target,
-        :math:`\sum_c t_c v_c`, over the samples that are not ignored; their number; or this number.
+        What "mean" divides by: the sum of :math:`\omega` over the samples that are not ignored;
+        their number; or this number.
     return_grad, return_hess, return_proba, return_lse : bool
-        Also return the gradient of the returned value, the diagonal of its Hessian, the softmax of
-        the logits, their logsumexp.
+        Also return the gradient of the returned value, the diagonal of its Hessian, the softmax
+        of v, its logsumexp.
+    return_scale_grad : bool
+        Also return the first and second derivative in `logit_scale`: of the returned value, or of
+        every loss.
     out : ndarray, optional
         Takes the losses of ``reduction="none"``.
     grad_out, hess_out, proba_out : ndarray, optional
-        Take these results, and ask for them; of the shape and dtype of logits.  ``grad_out`` may be
-        logits itself.
+        Take these results, and ask for them; of the shape and dtype of logits, in any layout.
+        ``grad_out`` may be logits itself.
     n_threads : int, optional
         As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
-    grad, hess, proba, lse : ndarray
-        Those that were asked for, in this order.
+        As `reduction` says.
+    grad, hess, proba, lse, scale_grad : ndarray
+        Those that were asked for, in this order.  Arrays have the dtype of logits; but losses, lse
+        and scale_grad of half precision are float32, and a reduced scale_grad is float64, of
+        shape (2,).
 
     Raises
     ------
@@ -424,7 +456,8 @@ def cross_entropy(
     Notes
     -----
     Losses and gradients keep their relative accuracy however small they are, and a common offset of
-    the logits changes nothing.  A logit of -inf masks its class: probability 0, gradient 0.
+    the logits changes nothing.  A logit of -inf masks its class: probability 0, gradient 0.  Half
+    precision is computed in float32, and rounded once, to nearest, on the way out.
 
     Examples
     --------
@@ -437,63 +470,78 @@ def cross_entropy(
     3.0336...e-43
     """
     if (
-        class_weight is None
+        axis == -1
+        and class_weight is None
         and sample_weight is None
         and ignore_index is None
+        and where is None
+        and softcap is None
         and out is None
         and hess_out is None
         and proba_out is None
         and n_threads is None
         and reduction == "mean"
         and denominator == "weight"
-        and type(label_smoothing) is float
-        and label_smoothing == 0.0
-        and not (return_hess or return_proba or return_lse)
+        and type(label_smoothing) is type(z_loss) is type(logit_scale) is float
+        and label_smoothing == z_loss == 0.0
+        and logit_scale == 1.0
+        and not (return_hess or return_proba or return_lse or return_scale_grad)
     ):
         result = _kernels.plain_cross_entropy(logits, targets, return_grad, grad_out)
         if result is not None:
             return result
-    x = _validation.as_logit_rows(logits, "logits")
-    labels, target_proba = _validation.as_class_targets(targets, x)
-    samples = x.shape[:-1]
+    x, axis = _validation.as_logits(logits, "logits", axis)
+    samples, n_classes = x.shape[:axis] + x.shape[axis + 1 :], x.shape[axis]
+    dtype = _validation.computed_dtype(x.dtype)
+    labels, target_proba = _validation.as_class_targets(targets, x.shape, axis)
     weight = _validation.as_broadcast(sample_weight, "sample_weight", samples)
-    weight_of_class = _validation.as_class_weight(class_weight, x)
     ignored = _validation.as_ignored_label(ignore_index, labels)
+    weight_of_class = _validation.as_class_weight(class_weight, n_classes, dtype, labels, ignored)
+    allowed = _validation.as_mask(where, "where", x.shape)
     smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
     call = Call(reduction, denominator, effective_threads(n_threads))
-    call.add("loss", samples, x.dtype, reduction == "none", out)
-    call.add("grad", x.shape, x.dtype, return_grad, grad_out)
-    call.add("hess", x.shape, x.dtype, return_hess, hess_out)
-    call.add("proba", x.shape, x.dtype, return_proba, proba_out)
-    call.add("lse", samples, x.dtype, return_lse, None)
+    call.add("loss", reduction == "none", out, samples, dtype)
+    call.add("grad", return_grad, grad_out, x.shape, x.dtype, x)
+    call.add("hess", return_hess, hess_out, x.shape, x.dtype, x)
+    call.add("proba", return_proba, proba_out, x.shape, x.dtype, x)
+    call.add("lse", return_lse, None, samples, dtype)
+    call.add("scale_grad", return_scale_grad, None, (2, *samples), dtype)
     call.check_memory(
         {
             "logits": logits,
             "targets": targets,
             "sample_weight": sample_weight,
             "class_weight": class_weight,
+            "where": where,
         }
     )
+    derivatives = call.outputs.get("scale_grad")
     job = _kernels.CrossEntropy(
-        x.reshape(-1, x.shape[-1]),
-        labels,
-        target_proba,
-        weight,
+        as_rows(x, axis),
+        None if labels is None else as_vector(labels),
+        None if target_proba is None else as_rows(target_proba, axis),
+        None if allowed is None else as_rows(allowed, axis),
+        as_operand(weight),
         weight_of_class,
         smoothing,
         ignored,
-        call.buffer("loss"),
-        call.buffer("grad"),
-        call.buffer("hess"),
-        call.buffer("proba"),
-        call.buffer("lse"),
+        _validation.as_size(z_loss, "z_loss"),
+        0.0 if softcap is None else _validation.as_positive(softcap, "softcap"),
+        _validation.as_positive(logit_scale, "logit_scale"),
+        call.vector("loss"),
+        call.rows("grad", axis),
+        call.rows("hess", axis),
+        call.rows("proba", axis),
+        call.vector("lse"),
+        None if derivatives is None else as_vector(derivatives[0, ...]),
+        None if derivatives is None else as_vector(derivatives[1, ...]),
     )
-    n_samples = x.size // x.shape[-1]
+    n_samples = x.size // n_classes
     stats = LossStats(0.0, float(n_samples), n_samples)
     if labels is not None or call.needs_weight:
         total_weight, count, invalid = job.scan()
         if labels is not None:
-            _validation.check_label(invalid, labels, samples, x.shape[-1], ignore_index)
+            _validation.check_label(invalid, labels, n_classes, ignore_index)
         stats = LossStats(0.0, total_weight, count)
     return call.run(job, stats)
 
@@ -515,47 +563,54 @@ def _binary(
     n_threads: int | None,
     eps: float | None = None,
     log_min: float | None = None,
+    complement: ArrayLike | None = None,
 ) -> Any:
     x = _validation.as_floats(values, name)
-    y = _validation.as_operand(targets, "targets", x.shape)
+    dtype = _validation.computed_dtype(x.dtype)
+    y = _validation.as_shaped(targets, "targets", x.shape)
+    q = None if complement is None else _validation.as_shaped(complement, "complement", x.shape)
     weight = _validation.as_broadcast(sample_weight, "sample_weight", x.shape)
     weight_of_positive = _validation.as_broadcast(pos_weight, "pos_weight", x.shape)
     smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
     ignored = None if ignore_value is None else _validation.as_number(ignore_value, "ignore_value")
     call = Call(reduction, denominator, effective_threads(n_threads))
-    call.add("loss", x.shape, x.dtype, reduction == "none", given["loss"])
+    call.add("loss", reduction == "none", given["loss"], x.shape, dtype)
     for output, is_wanted in wanted.items():
-        call.add(output, x.shape, x.dtype, is_wanted, given[output])
+        call.add(output, is_wanted, given[output], x.shape, x.dtype, x)
     call.check_memory(
         {
             name: values,
+            "complement": complement,
             "targets": targets,
             "sample_weight": sample_weight,
             "pos_weight": pos_weight,
         }
     )
     job = _kernels.Binary(
-        x.reshape(-1),
-        y,
-        weight,
-        weight_of_positive,
+        as_vector(x),
+        as_vector(y),
+        as_operand(weight),
+        as_operand(weight_of_positive),
         smoothing,
         ignored,
-        call.buffer("loss"),
-        call.buffer("grad"),
-        call.buffer("hess"),
-        call.buffer("proba"),
+        call.vector("loss"),
+        call.vector("grad"),
+        call.vector("hess"),
+        call.vector("proba"),
         name == "probs",
         _validation.as_clip(eps),
         _validation.as_log_bound(log_min),
+        as_operand(q),
     )
     if check_values and name == "probs":
-        _validation.check_proba(job.scan_probs(), x)
+        _validation.check_proba(job.scan_probs(), x, "probs")
+        if q is not None:
+            _validation.check_proba(job.scan_complement(), q, "complement")
     stats = LossStats(0.0, float(x.size), x.size)
     check_targets = check_values and y.dtype.kind != "b"
     if check_targets or weight is not None or ignored is not None:
         total_weight, count, invalid = job.scan()
         if check_targets:
-            _validation.check_target(invalid, np.asarray(targets))
+            _validation.check_target(invalid, y)
         stats = LossStats(0.0, total_weight, count)
     return call.run(job, stats)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from cekernels import _kernels, _parallel, _validation
 from cekernels._call import unwrap
+from cekernels._layout import as_rows, as_vector
 from cekernels._runtime import effective_threads
 from cekernels._validation import Array
 
@@ -19,7 +20,7 @@ def expit(x: ArrayLike, *, out: Array | None = None, n_threads: int | None = Non
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float16, bfloat16, float32 or float64
         Any shape; integers become float64.
     out : ndarray, optional
         Takes the result; may be x itself.
@@ -45,7 +46,7 @@ def log_expit(x: ArrayLike, *, out: Array | None = None, n_threads: int | None =
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float16, bfloat16, float32 or float64
         Any shape; integers become float64.
     out : ndarray, optional
         Takes the result; may be x itself.
@@ -71,7 +72,7 @@ def softplus(x: ArrayLike, *, out: Array | None = None, n_threads: int | None = 
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float16, bfloat16, float32 or float64
         Any shape; integers become float64.
     out : ndarray, optional
         Takes the result; may be x itself.
@@ -105,7 +106,7 @@ def logsumexp(
 
     Parameters
     ----------
-    a : array_like of float32 or float64
+    a : array_like of float16, bfloat16, float32 or float64
         Exponents; integers become float64.
     axis : int or tuple of int, optional
         Axes to sum over; by default all.
@@ -164,7 +165,7 @@ def softmax(
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float16, bfloat16, float32 or float64
         Logits; integers become float64.
     axis : int or tuple of int, optional
         Axes over which the result sums to 1; by default all.
@@ -200,7 +201,7 @@ def log_softmax(
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float16, bfloat16, float32 or float64
         Logits; integers become float64.
     axis : int or tuple of int, optional
         Axes over which the exponentials sum to 1; by default all.
@@ -226,11 +227,8 @@ def log_softmax(
 def _elementwise(function: int, x: ArrayLike, out: Array | None, n_threads: int | None) -> Any:
     array = _validation.as_floats(x, "x")
     result = _result(out, array.shape, array.dtype, {"x": x}, in_place=("out", "x"))
-    buffer = result if result.flags.c_contiguous else np.empty(array.shape, array.dtype)
-    job = _kernels.Unary(function, array.reshape(-1), buffer)
+    job = _kernels.Unary(function, as_vector(array), as_vector(result))
     _parallel.run(job, effective_threads(n_threads))
-    if buffer is not result:
-        result[...] = buffer
     return unwrap(result)
 
 
@@ -248,11 +246,12 @@ def _normalised(
     if array.size == 0:
         return result
     rows = _rows(array, axes)
-    normalised = np.empty_like(rows)
-    job = _kernels.Softmax(rows, None if log else normalised, normalised if log else None, None)
-    _parallel.run(job, threads)
     moved = np.moveaxis(result, axes, range(-len(axes), 0))
-    moved[...] = normalised.reshape(moved.shape)
+    target = as_rows(result, axes[0]) if len(axes) == 1 else np.empty(rows.shape, rows.dtype)
+    job = _kernels.Softmax(rows, None if log else target, target if log else None, None)
+    _parallel.run(job, threads)
+    if len(axes) > 1:
+        moved[...] = target.reshape(moved.shape)
     return unwrap(result)
 
 
@@ -270,18 +269,18 @@ def _logsumexp(
     if array.size == 0:
         result[...] = -np.inf
         return unwrap(result)
-    lse = np.empty(kept, array.dtype)
-    job = _kernels.Softmax(_rows(array, axes), None, None, lse)
+    kept_result = result.squeeze(axes) if keepdims else result
+    job = _kernels.Softmax(_rows(array, axes), None, None, as_vector(kept_result))
     _parallel.run(job, threads)
-    result[...] = lse.reshape(shape)
     return unwrap(result)
 
 
 def _rows(array: Array, axes: tuple[int, ...]) -> Array:
-    """Return the array as 2-d, with these axes together as the last."""
+    """Return rows over these axes; several are one in memory only by a copy, where they are not."""
+    if len(axes) == 1:
+        return as_rows(array, axes[0])
     moved = np.moveaxis(array, axes, range(-len(axes), 0))
-    n_classes = int(np.prod([array.shape[i] for i in axes]))
-    return np.ascontiguousarray(moved).reshape(-1, n_classes)
+    return moved.reshape(-1, int(np.prod([array.shape[i] for i in axes])))
 
 
 def _result(

@@ -2,11 +2,12 @@
 """The door to the C kernels: arrays become structs, one call runs without the GIL.
 
 No arithmetic and no checks: `cekernels._validation` has made every array what its name says.
-Operands are 1-d of any type and stride, or 0-d to stand for one repeated value; the logits and
-every output are C-contiguous arrays of one dtype, float32 or float64.
+Arrays have any strides.  What has one value an entry or a row may have any number of axes, or none
+to stand for one repeated value; arrays of classes have these as their last axis.
 """
 
 cimport numpy as cnp
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.string cimport memset
 
 from cek cimport *
@@ -75,8 +76,10 @@ cdef inline void *data_of(object array) noexcept:
 cdef cek_type type_of(cnp.ndarray array) noexcept:
     cdef int type_number = cnp.PyArray_TYPE(array)
     cdef cnp.npy_intp size = cnp.PyArray_ITEMSIZE(array)
+    if cnp.PyTypeNum_ISUSERDEF(type_number):
+        return CEK_BFLOAT16
     if cnp.PyTypeNum_ISFLOAT(type_number):
-        return CEK_FLOAT32 if size == 4 else CEK_FLOAT64
+        return CEK_FLOAT16 if size == 2 else CEK_FLOAT32 if size == 4 else CEK_FLOAT64
     if cnp.PyTypeNum_ISBOOL(type_number):
         return CEK_BOOL
     if cnp.PyTypeNum_ISSIGNED(type_number):
@@ -88,23 +91,34 @@ cdef cek_type type_of(cnp.ndarray array) noexcept:
     return CEK_UINT16 if size == 2 else CEK_UINT32 if size == 4 else CEK_UINT64
 
 
-cdef cek_in operand(object array) noexcept:
-    cdef cek_in result
+cdef cek_array operand(object array) noexcept:
+    """An array as C sees it, for as long as the array object lives."""
+    cdef cek_array result
     result.data = data_of(array)
-    result.stride = 0
+    result.shape = NULL
+    result.strides = NULL
+    result.ndim = 0
     result.type = CEK_FLOAT64
     if array is not None:
         result.type = type_of(<cnp.ndarray> array)
-        if cnp.PyArray_NDIM(<cnp.ndarray> array) == 1:
-            result.stride = cnp.PyArray_STRIDES(<cnp.ndarray> array)[0]
+        result.ndim = cnp.PyArray_NDIM(<cnp.ndarray> array)
+        result.shape = <const ptrdiff_t *> cnp.PyArray_DIMS(<cnp.ndarray> array)
+        result.strides = <const ptrdiff_t *> cnp.PyArray_STRIDES(<cnp.ndarray> array)
     return result
 
 
-cdef cek_in flat(cnp.ndarray array) noexcept:
+cdef ptrdiff_t[9] item_strides
+for item_size in range(9):
+    item_strides[item_size] = item_size
+
+
+cdef inline cek_array flat(cnp.ndarray array) noexcept:
     """A C-contiguous array of any shape as a vector."""
-    cdef cek_in result
+    cdef cek_array result
     result.data = cnp.PyArray_DATA(array)
-    result.stride = cnp.PyArray_ITEMSIZE(array)
+    result.shape = NULL  # a single axis is as long as it has to be
+    result.strides = &item_strides[cnp.PyArray_ITEMSIZE(array)]
+    result.ndim = 1
     result.type = type_of(array)
     return result
 
@@ -119,18 +133,25 @@ cdef class Job:
     cdef const cek_table *table
     cdef object arrays  # keeps the memory alive that args points to
     cdef cnp.ndarray sums
+    cdef size_t scratch_size  # bytes that `chunks` needs
     cdef readonly Py_ssize_t n_chunks
 
-    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         pass
 
     def run(self, size_t begin, size_t end):
         """Write the outputs of chunks [begin, end)."""
         cdef unsigned flags
+        cdef void *scratch = NULL
+        if self.scratch_size:
+            scratch = PyMem_RawMalloc(self.scratch_size)
+            if scratch is NULL:
+                raise MemoryError
         with nogil:
             flags = cek_flags_save()
-            self.chunks(begin, end)
+            self.chunks(begin, end, scratch)
             cek_flags_restore(flags)
+        PyMem_RawFree(scratch)
 
     def total(self):
         """Sum of the losses, after every chunk was run."""
@@ -146,12 +167,16 @@ cdef class Binary(Job):
     def __init__(
         self, input, targets, sample_weight, pos_weight, double label_smoothing, ignore_value,
         loss, grad, hess, proba, bint from_probs=False, double eps=0.0, log_min=None,
+        complement=None,
     ):
-        self.arrays = (input, targets, sample_weight, pos_weight, loss, grad, hess, proba)
+        self.arrays = (
+            input, targets, sample_weight, pos_weight, loss, grad, hess, proba, complement
+        )
         self.table = table_of(input)
         self.from_probs = from_probs
         self.args.n = cnp.PyArray_SIZE(input)
         self.args.input = operand(input)
+        self.args.complement = operand(complement)
         self.args.targets = operand(targets)
         self.args.sample_weight = operand(sample_weight)
         self.args.pos_weight = operand(pos_weight)
@@ -161,10 +186,10 @@ cdef class Binary(Job):
         self.args.eps = eps
         self.args.log_min = float("-inf") if log_min is None else log_min
         self.args.grad_scale = 1.0
-        self.args.loss = data_of(loss)
-        self.args.grad = data_of(grad)
-        self.args.hess = data_of(hess)
-        self.args.proba = data_of(proba)
+        self.args.loss = operand(loss)
+        self.args.grad = operand(grad)
+        self.args.hess = operand(hess)
+        self.args.proba = operand(proba)
         self.n_chunks = (self.args.n + CEK_CHUNK - 1) // CEK_CHUNK
         self.sums = empty_sums(self.n_chunks)
 
@@ -180,11 +205,18 @@ cdef class Binary(Job):
 
     def scan_probs(self):
         """Index of the first probability outside [0, 1], or -1."""
+        return self.first_outside(&self.args.input)
+
+    def scan_complement(self):
+        """The same for the complements."""
+        return self.first_outside(&self.args.complement)
+
+    cdef ptrdiff_t first_outside(self, const cek_array *array):
         cdef cek_scan scan
         cdef unsigned flags
         with nogil:
             flags = cek_flags_save()
-            scan = self.table.scan_probs(&self.args.input, self.args.n)
+            scan = self.table.scan_probs(array, self.args.n)
             cek_flags_restore(flags)
         return scan.invalid
 
@@ -192,7 +224,7 @@ cdef class Binary(Job):
         """Multiply the gradient and the Hessian by factor."""
         self.args.grad_scale = factor
 
-    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
         if self.from_probs:
             self.table.bce_probs(&self.args, begin, end, sums)
@@ -201,35 +233,44 @@ cdef class Binary(Job):
 
 
 cdef class CrossEntropy(Job):
-    """Softmax cross-entropy of 2-d logits with labels, or with probabilities as targets."""
+    """Softmax cross-entropy of logits with labels, or with probabilities as targets."""
 
     cdef cek_cross_entropy_args args
 
     def __init__(
-        self, logits, labels, target_proba, sample_weight, class_weight, double label_smoothing,
-        ignore_index, loss, grad, hess, proba, lse,
+        self, logits, labels, target_proba, allowed, sample_weight, class_weight,
+        double label_smoothing, ignore_index, double z_loss, double softcap, double logit_scale,
+        loss, grad, hess, proba, lse, scale_grad, scale_hess,
     ):
         self.arrays = (
-            logits, labels, target_proba, sample_weight, class_weight, loss, grad, hess, proba, lse
+            logits, labels, target_proba, allowed, sample_weight, class_weight,
+            loss, grad, hess, proba, lse, scale_grad, scale_hess,
         )
         self.table = table_of(logits)
-        self.args.n_rows = cnp.PyArray_DIM(logits, 0)
-        self.args.n_classes = cnp.PyArray_DIM(logits, 1)
-        self.args.logits = data_of(logits)
+        self.args.n_classes = cnp.PyArray_DIM(logits, cnp.PyArray_NDIM(logits) - 1)
+        self.args.n_rows = cnp.PyArray_SIZE(logits) // self.args.n_classes
+        self.args.logits = operand(logits)
         self.args.labels = operand(labels)
-        self.args.target_proba = data_of(target_proba)
+        self.args.target_proba = operand(target_proba)
+        self.args.allowed = operand(allowed)
         self.args.sample_weight = operand(sample_weight)
         self.args.class_weight = data_of(class_weight)
         self.args.label_smoothing = label_smoothing
+        self.args.z_loss = z_loss
+        self.args.softcap = softcap
+        self.args.logit_scale = logit_scale
         self.args.ignore = ignore_index is not None
         self.args.ignore_index = (ignore_index or 0) & 0xFFFFFFFFFFFFFFFF  # as uint64_t wraps
         self.args.grad_scale = 1.0
-        self.args.loss = data_of(loss)
-        self.args.grad = data_of(grad)
-        self.args.hess = data_of(hess)
-        self.args.proba = data_of(proba)
-        self.args.log_proba = NULL
-        self.args.lse = data_of(lse)
+        self.args.loss = operand(loss)
+        self.args.grad = operand(grad)
+        self.args.hess = operand(hess)
+        self.args.proba = operand(proba)
+        self.args.log_proba = operand(None)
+        self.args.lse = operand(lse)
+        self.args.scale_grad = operand(scale_grad)
+        self.args.scale_hess = operand(scale_hess)
+        self.scratch_size = self.table.scratch_size(&self.args)
         cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
         self.n_chunks = (self.args.n_rows + rows - 1) // rows
         self.sums = empty_sums(self.n_chunks)
@@ -245,33 +286,35 @@ cdef class CrossEntropy(Job):
         return scan.weight, scan.count, scan.invalid
 
     def scale_grad(self, double factor):
-        """Multiply the gradient and the Hessian by factor."""
+        """Multiply the gradients and Hessians by factor."""
         self.args.grad_scale = factor
 
-    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
-        self.table.cross_entropy(&self.args, begin, end, sums)
+        self.table.cross_entropy(&self.args, begin, end, sums, scratch)
 
 
 cdef class Softmax(Job):
-    """softmax, log_softmax and logsumexp of the rows of 2-d logits."""
+    """softmax, log_softmax and logsumexp of the last axis of logits."""
 
     cdef cek_cross_entropy_args args
 
     def __init__(self, logits, proba, log_proba, lse):
         self.arrays = (logits, proba, log_proba, lse)
         self.table = table_of(logits)
-        self.args.n_rows = cnp.PyArray_DIM(logits, 0)
-        self.args.n_classes = cnp.PyArray_DIM(logits, 1)
-        self.args.logits = data_of(logits)
-        self.args.proba = data_of(proba)
-        self.args.log_proba = data_of(log_proba)
-        self.args.lse = data_of(lse)
+        self.args.n_classes = cnp.PyArray_DIM(logits, cnp.PyArray_NDIM(logits) - 1)
+        self.args.n_rows = cnp.PyArray_SIZE(logits) // self.args.n_classes
+        self.args.logit_scale = 1.0
+        self.args.logits = operand(logits)
+        self.args.proba = operand(proba)
+        self.args.log_proba = operand(log_proba)
+        self.args.lse = operand(lse)
+        self.scratch_size = self.table.scratch_size(&self.args)
         cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
         self.n_chunks = (self.args.n_rows + rows - 1) // rows
 
-    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
-        self.table.softmax(&self.args, begin, end)
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        self.table.softmax(&self.args, begin, end, scratch)
 
 
 cdef class LogLoss(Job):
@@ -284,9 +327,8 @@ cdef class LogLoss(Job):
         self.table = active.f64
         self.args.n_rows = cnp.PyArray_DIM(proba, 0)
         self.args.n_columns = 1
-        self.args.proba.data = data_of(proba)
-        self.args.proba.type = type_of(proba)
-        self.args.proba.stride = cnp.PyArray_STRIDE(proba, 0)
+        self.args.proba = operand(proba)
+        self.args.proba.ndim = 1  # a column
         self.args.class_stride = 0
         if cnp.PyArray_NDIM(proba) == 2:
             self.args.n_columns = cnp.PyArray_DIM(proba, 1)
@@ -298,7 +340,7 @@ cdef class LogLoss(Job):
         self.n_chunks = (self.args.n_rows + CEK_CHUNK - 1) // CEK_CHUNK
         self.sums = empty_sums(self.n_chunks)
 
-    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
         self.table.log_loss(&self.args, begin, end, sums)
 
@@ -314,10 +356,10 @@ cdef class Unary(Job):
         self.args.function = <cek_unary> function
         self.args.n = cnp.PyArray_SIZE(input)
         self.args.input = operand(input)
-        self.args.out = data_of(out)
+        self.args.out = operand(out)
         self.n_chunks = (self.args.n + CEK_CHUNK - 1) // CEK_CHUNK
 
-    cdef void chunks(self, size_t begin, size_t end) noexcept nogil:
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         self.table.unary(&self.args, begin, end)
 
 
@@ -395,7 +437,8 @@ def plain_binary(logits, targets, bint return_grad, grad_out):
     cdef size_t n_chunks = (args.n + CEK_CHUNK - 1) // CEK_CHUNK
     args.input = flat(logits)
     args.targets = flat(targets)
-    args.grad = data_of(grad)
+    if grad is not None:
+        args.grad = flat(grad)
     args.grad_scale = 1.0 / args.n
     if args.n < PLAIN_NOGIL:
         if not run_plain_binary(table, &args, n_chunks, sums):
@@ -443,10 +486,11 @@ def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
     if grad is False:
         return None
     cdef double sums[PLAIN_CHUNKS]
-    args.logits = data_of(logits)
+    args.logits = operand(logits)
     args.labels = flat(labels)
-    args.grad = data_of(grad)
+    args.grad = operand(grad)
     args.grad_scale = 1.0 / args.n_rows
+    args.logit_scale = 1.0
     if args.n_rows * args.n_classes < PLAIN_NOGIL:
         if not run_plain_cross_entropy(table, &args, n_chunks, sums):
             return None
@@ -465,6 +509,6 @@ cdef bint run_plain_cross_entropy(
     cdef unsigned flags = cek_flags_save()
     cdef bint valid = table.scan_classes(args).invalid < 0
     if valid:
-        table.cross_entropy(args, 0, n_chunks, sums)
+        table.cross_entropy(args, 0, n_chunks, sums, NULL)
     cek_flags_restore(flags)
     return valid

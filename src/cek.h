@@ -22,14 +22,22 @@ enum cek_type {
     CEK_UINT16,
     CEK_UINT32,
     CEK_UINT64,
+    CEK_FLOAT16,
+    CEK_BFLOAT16,
     CEK_FLOAT32,
     CEK_FLOAT64
 };
 
-/* A read-only vector of any element type.  data NULL: absent; stride in bytes, 0 repeats one value. */
-struct cek_in {
-    const void *data;
-    ptrdiff_t stride;
+/* Axes an array may have, as many as NumPy's. */
+enum { CEK_MAX_NDIM = 64 };
+
+/* An array of any element type, alignment and strides; its elements are counted in C order.
+ * data NULL: absent, or not wanted.  ndim 0: one value that stands for all. */
+struct cek_array {
+    void *data;
+    const ptrdiff_t *shape;   /* [ndim], all positive */
+    const ptrdiff_t *strides; /* [ndim], in bytes     */
+    int ndim;
     enum cek_type type;
 };
 
@@ -41,44 +49,56 @@ enum { CEK_CHUNK = 16384 };
  */
 struct cek_binary_args {
     size_t n;
-    struct cek_in input;          /* logits, or probabilities in [0, 1]                     */
-    struct cek_in targets;        /* y, in [0, 1]                                           */
-    struct cek_in sample_weight;  /* absent: 1                                              */
-    struct cek_in pos_weight;     /* absent: 1                                              */
+    struct cek_array input;          /* logits, or probabilities in [0, 1]                     */
+    struct cek_array complement;     /* of probabilities: 1 - p; absent: computed              */
+    struct cek_array targets;        /* y, in [0, 1]                                           */
+    struct cek_array sample_weight;  /* absent: 1                                              */
+    struct cek_array pos_weight;     /* absent: 1                                              */
     double label_smoothing;       /* in [0, 1]                                              */
     double ignore_value;          /* entries with this target count for nothing; may be NaN */
     int ignore;                   /* whether ignore_value is set                            */
     double eps;                   /* probabilities: p and 1 - p are clipped to [eps, 1 - eps] */
     double log_min;               /* probabilities: lower bound of both logarithms          */
     double grad_scale;            /* factor of grad and hess                                */
-    void *loss;                   /* real[n] or NULL: not wanted; so for the next three     */
-    void *grad;                   /* may be the logits themselves                           */
-    void *hess;
-    void *proba; /* sigma(logits); from logits only                        */
+    struct cek_array loss;          /* real                                                   */
+    struct cek_array grad;          /* of the type of input; may be input itself              */
+    struct cek_array hess;          /* of the type of input                                   */
+    struct cek_array proba;         /* of the type of input: sigma(logits); from logits only  */
 };
 
-/* Softmax cross-entropy of n_rows rows of n_classes logits, C-contiguous.
- * q_c = weight class_weight_c (t_c (1 - label_smoothing) + label_smoothing / n_classes),
- * loss = sum_c q_c (logsumexp(x) - x_c).  The targets are labels (t is one-hot) or target_proba.
+/* Softmax cross-entropy of n_rows rows of n_classes logits.  The last axis of `logits`, and of every
+ * array [n_rows, n_classes], runs over the classes, the axes before it over the rows in C order.
+ *
+ *     v = logit_scale x, or softcap tanh(logit_scale x / softcap); -inf for classes not allowed
+ *     q_c = weight class_weight_c (t_c (1 - label_smoothing) + label_smoothing / n_allowed)
+ *     loss = sum_c q_c (lse(v) - v_c) + z_loss omega lse(v)^2,  omega = weight sum_c class_weight_c t_c
+ *
+ * The targets are labels (t is one-hot) or target_proba.
  */
 struct cek_cross_entropy_args {
     size_t n_rows;
     size_t n_classes;
-    const void *logits;           /* real[n_rows, n_classes]                                  */
-    struct cek_in labels;         /* integers [n_rows]; absent with target_proba              */
-    const void *target_proba;     /* real[n_rows, n_classes], or NULL with labels             */
-    struct cek_in sample_weight;  /* [n_rows]; absent: 1                                      */
-    const void *class_weight;     /* real[n_classes] or NULL: 1                               */
-    double label_smoothing;       /* in [0, 1]                                                */
-    uint64_t ignore_index;        /* rows with this label count for nothing                   */
-    int ignore;                   /* whether ignore_index is set                              */
-    double grad_scale;            /* factor of grad and hess                                  */
-    void *loss;                   /* real[n_rows] or NULL: not wanted; so for all that follow */
-    void *grad;                   /* real[n_rows, n_classes]; may be the logits themselves    */
-    void *hess;                   /* real[n_rows, n_classes]                                  */
-    void *proba;                  /* real[n_rows, n_classes]                                  */
-    void *log_proba;              /* real[n_rows, n_classes]; without targets only            */
-    void *lse;                    /* real[n_rows]                                             */
+    struct cek_array logits;        /* [n_rows, n_classes]                                      */
+    struct cek_array labels;        /* integers [n_rows]; absent with target_proba              */
+    struct cek_array target_proba;  /* [n_rows, n_classes]; absent with labels                  */
+    struct cek_array allowed;       /* bool [n_rows, n_classes]; absent: all                    */
+    struct cek_array sample_weight; /* [n_rows]; absent: 1                                      */
+    const void *class_weight;       /* real[n_classes] or NULL: 1                               */
+    double label_smoothing;         /* in [0, 1]                                                */
+    double z_loss;                  /* at least 0                                               */
+    double softcap;                 /* positive, or 0: none                                     */
+    double logit_scale;             /* positive                                                 */
+    uint64_t ignore_index;          /* rows with this label count for nothing                   */
+    int ignore;                     /* whether ignore_index is set                              */
+    double grad_scale;              /* factor of grad, hess, scale_grad and scale_hess          */
+    struct cek_array loss;          /* real[n_rows]                                             */
+    struct cek_array grad;          /* [n_rows, n_classes]; may be the logits themselves        */
+    struct cek_array hess;          /* [n_rows, n_classes]                                      */
+    struct cek_array proba;         /* [n_rows, n_classes]: softmax(v)                          */
+    struct cek_array log_proba;     /* [n_rows, n_classes]; without targets only                */
+    struct cek_array lse;           /* real[n_rows]: logsumexp(v)                               */
+    struct cek_array scale_grad;    /* real[n_rows]: derivative of the loss in logit_scale      */
+    struct cek_array scale_hess;    /* real[n_rows]: second derivative                          */
 };
 
 /* Log loss of n_rows labels by the probabilities that their rows give to them.
@@ -89,10 +109,10 @@ struct cek_cross_entropy_args {
 struct cek_log_loss_args {
     size_t n_rows;
     size_t n_columns;
-    struct cek_in proba;         /* float or double: the first column              */
+    struct cek_array proba;         /* float or double: the first column              */
     ptrdiff_t class_stride;      /* bytes from one column to the next              */
-    struct cek_in labels;        /* integers: columns, or 0 and 1 for a single one */
-    struct cek_in sample_weight; /* absent: 1                                      */
+    struct cek_array labels;        /* integers: columns, or 0 and 1 for a single one */
+    struct cek_array sample_weight; /* absent: 1                                      */
     double eps;                  /* in (0, 0.5)                                    */
     double tolerance;            /* of the sums of rows; INFINITY: any             */
 };
@@ -118,8 +138,8 @@ enum cek_unary {
 struct cek_unary_args {
     enum cek_unary function;
     size_t n;
-    struct cek_in input;
-    void *out; /* real[n]; may be the input itself */
+    struct cek_array input;
+    struct cek_array out; /* of the type of input; may be input itself */
 };
 
 /* One compilation's functions.  `sums` has one double a chunk: the sum of the chunk's losses. */
@@ -127,11 +147,13 @@ struct cek_table {
     void (*bce_logits)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     void (*bce_probs)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     struct cek_scan (*scan_binary)(const struct cek_binary_args *);
-    struct cek_scan (*scan_probs)(const struct cek_in *, size_t n);
+    struct cek_scan (*scan_probs)(const struct cek_array *, size_t n);
     void (*cross_entropy)(const struct cek_cross_entropy_args *, size_t begin, size_t end,
-                          double *sums);
+                          double *sums, void *scratch);
     struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *);
-    void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end);
+    void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end, void *scratch);
+    size_t (*scratch_size)(
+        const struct cek_cross_entropy_args *); /* bytes; 0: scratch may be NULL */
     void (*log_loss)(const struct cek_log_loss_args *, size_t begin, size_t end, double *sums);
     void (*unary)(const struct cek_unary_args *, size_t begin, size_t end);
     size_t (*chunk_rows)(size_t n_classes);

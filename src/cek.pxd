@@ -13,12 +13,16 @@ cdef extern from "cek.h" nogil:
         CEK_UINT16
         CEK_UINT32
         CEK_UINT64
+        CEK_FLOAT16
+        CEK_BFLOAT16
         CEK_FLOAT32
         CEK_FLOAT64
 
-    struct cek_in:
-        const void *data
-        ptrdiff_t stride
+    struct cek_array:
+        void *data
+        const ptrdiff_t *shape
+        const ptrdiff_t *strides
+        int ndim
         cek_type type
 
     enum:
@@ -26,47 +30,54 @@ cdef extern from "cek.h" nogil:
 
     struct cek_binary_args:
         size_t n
-        cek_in input
-        cek_in targets
-        cek_in sample_weight
-        cek_in pos_weight
+        cek_array input
+        cek_array complement
+        cek_array targets
+        cek_array sample_weight
+        cek_array pos_weight
         double label_smoothing
         double ignore_value
         int ignore
         double eps
         double log_min
         double grad_scale
-        void *loss
-        void *grad
-        void *hess
-        void *proba
+        cek_array loss
+        cek_array grad
+        cek_array hess
+        cek_array proba
 
     struct cek_cross_entropy_args:
         size_t n_rows
         size_t n_classes
-        const void *logits
-        cek_in labels
-        const void *target_proba
-        cek_in sample_weight
+        cek_array logits
+        cek_array labels
+        cek_array target_proba
+        cek_array allowed
+        cek_array sample_weight
         const void *class_weight
         double label_smoothing
+        double z_loss
+        double softcap
+        double logit_scale
         uint64_t ignore_index
         int ignore
         double grad_scale
-        void *loss
-        void *grad
-        void *hess
-        void *proba
-        void *log_proba
-        void *lse
+        cek_array loss
+        cek_array grad
+        cek_array hess
+        cek_array proba
+        cek_array log_proba
+        cek_array lse
+        cek_array scale_grad
+        cek_array scale_hess
 
     struct cek_log_loss_args:
         size_t n_rows
         size_t n_columns
-        cek_in proba
+        cek_array proba
         ptrdiff_t class_stride
-        cek_in labels
-        cek_in sample_weight
+        cek_array labels
+        cek_array sample_weight
         double eps
         double tolerance
 
@@ -87,19 +98,20 @@ cdef extern from "cek.h" nogil:
     struct cek_unary_args:
         cek_unary function
         size_t n
-        cek_in input
-        void *out
+        cek_array input
+        cek_array out
 
     struct cek_table:
         void (*bce_logits)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
         void (*bce_probs)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
         cek_scan (*scan_binary)(const cek_binary_args *) noexcept nogil
-        cek_scan (*scan_probs)(const cek_in *, size_t) noexcept nogil
+        cek_scan (*scan_probs)(const cek_array *, size_t) noexcept nogil
         void (*cross_entropy)(
-            const cek_cross_entropy_args *, size_t, size_t, double *
+            const cek_cross_entropy_args *, size_t, size_t, double *, void *
         ) noexcept nogil
         cek_scan (*scan_classes)(const cek_cross_entropy_args *) noexcept nogil
-        void (*softmax)(const cek_cross_entropy_args *, size_t, size_t) noexcept nogil
+        void (*softmax)(const cek_cross_entropy_args *, size_t, size_t, void *) noexcept nogil
+        size_t (*scratch_size)(const cek_cross_entropy_args *) noexcept nogil
         void (*log_loss)(const cek_log_loss_args *, size_t, size_t, double *) noexcept nogil
         void (*unary)(const cek_unary_args *, size_t, size_t) noexcept nogil
         size_t (*chunk_rows)(size_t) noexcept nogil

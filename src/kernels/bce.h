@@ -24,11 +24,12 @@
 #include "vmath.h"
 
 static NOINLINE void bce_core(const struct cek_binary_args *args, const real *restrict x,
-                              const real *restrict a, const real *restrict b, size_t n,
-                              real *restrict loss, real *restrict grad, real *restrict hess,
-                              real *restrict proba)
+                              const real *restrict q, const real *restrict a,
+                              const real *restrict b, size_t n, real *restrict loss,
+                              real *restrict grad, real *restrict hess, real *restrict proba)
 {
     const real scale = (real)args->grad_scale;
+    (void)q;
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real size = abs_(x[i]), e = exp_nonpos(-size);
         real far = 1 / (1 + e), near = e * far; /* sigma(|x|), sigma(-|x|) */
@@ -51,8 +52,9 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
  * instead of 2.2 in double (AVX-512 server, 2026-11).  Four partial products and sums a lane keep
  * the chains of roundings short.
  */
-static INLINE void bce_total_of(const real *restrict x, const real *restrict y, real scale, size_t n,
-                                int wanted, real *restrict grad, struct lane_sums *restrict sums)
+static INLINE void bce_total_of(const real *restrict x, const real *restrict y, real scale,
+                                size_t n, int wanted, real *restrict grad,
+                                struct lane_sums *restrict sums)
 {
     real products[4][LANES] = {{0}}, linears[4][LANES] = {{0}};
     for (size_t i = 0; i < n / LANES * LANES; i += LANES) {

@@ -7,10 +7,11 @@
 #include "block.h"
 #include "vmath.h"
 
-/* loss, grad, hess and proba of n entries in whole vectors; none may overlap x, a or b. */
+/* loss, grad, hess and proba of n entries in whole vectors; none may overlap x, q, a or b.  For
+ * probabilities x, q is their complement, or NULL for that of x itself. */
 typedef void binary_core(const struct cek_binary_args *args, const real *restrict x,
-                         const real *restrict a, const real *restrict b, size_t n,
-                         real *restrict loss, real *restrict grad, real *restrict hess,
+                         const real *restrict q, const real *restrict a, const real *restrict b,
+                         size_t n, real *restrict loss, real *restrict grad, real *restrict hess,
                          real *restrict proba);
 
 /* A sum of losses by lane, log1p(product) + linear + linear_low, on top of what is settled. */
@@ -29,6 +30,7 @@ typedef void binary_total(const real *restrict x, const real *restrict y, real s
 
 struct binary_scratch {
     ALIGN real x[BLOCK];
+    ALIGN real q[BLOCK];
     ALIGN real y[BLOCK];
     ALIGN real weight[BLOCK];
     ALIGN real pos_weight[BLOCK];
@@ -46,7 +48,8 @@ static INLINE int binary_is_plain(const struct cek_binary_args *args)
            args->label_smoothing == 0;
 }
 
-static const real *block_load_or_one(const struct cek_in *in, size_t begin, size_t n, real *scratch)
+static const real *block_load_or_one(const struct cek_array *in, size_t begin, size_t n,
+                                     real *scratch)
 {
     if (in->data)
         return block_load(in, begin, n, 0, scratch);
@@ -117,29 +120,30 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
 {
     const size_t whole = whole_vectors(n);
     const real *x = block_load(&args->input, begin, n, -(real)INFINITY, s->x);
+    const real *q = args->complement.data ? block_load(&args->complement, begin, n, 1, s->q) : NULL;
     const real *y = block_load(&args->targets, begin, n, 0, s->y);
-    real *loss = block_target(args->loss, begin, n, x, s->loss);
-    real *grad = block_target(args->grad, begin, n, x, s->grad);
-    real *hess = block_target(args->hess, begin, n, x, s->hess);
-    real *proba = block_target(args->proba, begin, n, x, s->proba);
-    const int plain = binary_is_plain(args), summed = plain && total && !args->loss;
+    real *loss = block_target(&args->loss, begin, n, x, s->loss);
+    real *grad = block_target(&args->grad, begin, n, x, s->grad);
+    real *hess = block_target(&args->hess, begin, n, x, s->hess);
+    real *proba = block_target(&args->proba, begin, n, x, s->proba);
+    const int plain = binary_is_plain(args), summed = plain && total && !args->loss.data;
     if (summed)
-        total(x, y, (real)args->grad_scale, whole, args->grad ? grad : NULL, sums);
-    if (plain && (!summed || args->hess || args->proba)) {
+        total(x, y, (real)args->grad_scale, whole, args->grad.data ? grad : NULL, sums);
+    if (plain && (!summed || args->hess.data || args->proba.data)) {
         complement(y, whole, s->b);
-        core(args, x, y, s->b, whole, loss, grad, hess, proba);
+        core(args, x, q, y, s->b, whole, loss, grad, hess, proba);
     }
     if (!plain) {
         const real *weight = binary_weights(args, y, begin, n, s->weight);
         const real *pos_weight = block_load_or_one(&args->pos_weight, begin, n, s->pos_weight);
         coefficients(y, weight, pos_weight, (real)args->label_smoothing, whole, s->a, s->b);
-        core(args, x, s->a, s->b, whole, loss, grad, hess, proba);
+        core(args, x, q, s->a, s->b, whole, loss, grad, hess, proba);
         clear_weightless(s->a, s->b, whole, loss, grad, hess);
     }
-    block_store(args->loss, begin, n, loss);
-    block_store(args->grad, begin, n, grad);
-    block_store(args->hess, begin, n, hess);
-    block_store(args->proba, begin, n, proba);
+    block_store(&args->loss, begin, n, loss, s->loss);
+    block_store(&args->grad, begin, n, grad, s->grad);
+    block_store(&args->hess, begin, n, hess, s->hess);
+    block_store(&args->proba, begin, n, proba, s->proba);
     if (summed)
         return 0;
     for (size_t i = n; i < whole; i++)
@@ -209,7 +213,7 @@ static ptrdiff_t first_outside_unit(const real *v, const real *kept, size_t n)
 }
 
 /* First probability outside [0, 1]. */
-static struct cek_scan scan_probs(const struct cek_in *in, size_t n)
+static struct cek_scan scan_probs(const struct cek_array *in, size_t n)
 {
     ALIGN real scratch[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
@@ -233,6 +237,8 @@ static double padded_sum(const real *v, size_t n, real *scratch)
 /* Weight, count and first invalid target of all entries; ignored ones have none of the three. */
 static struct cek_scan scan_binary(const struct cek_binary_args *args)
 {
+    if (!args->sample_weight.data && !args->ignore)
+        return scan_probs(&args->targets, args->n);
     struct binary_scratch s;
     struct cek_scan scan = {0, 0, -1};
     struct sum total = {0, 0};

@@ -1,76 +1,38 @@
-/* Blocks: how operands of any type and stride become vectors of real, and how vectors are summed. */
+/* Blocks: how arrays become whole vectors of real and back, and how vectors are summed. */
 #ifndef CEK_BLOCK_H
 #define CEK_BLOCK_H
 
-#include "../cek.h"
-#include "real.h"
+#include "array.h"
 
-/* Elements [begin, begin + n) of `in` as real. */
-static void block_read(const struct cek_in *in, size_t begin, size_t n, real *restrict out)
-{
-    const char *from = (const char *)in->data + (ptrdiff_t)begin * in->stride;
-    const ptrdiff_t stride = in->stride;
-#define READ(ctype)                                                                                \
-    for (size_t i = 0; i < n; i++) {                                                               \
-        ctype v;                                                                                   \
-        memcpy(&v, from + (ptrdiff_t)i * stride, sizeof v);                                        \
-        out[i] = (real)v;                                                                          \
-    }                                                                                              \
-    break
-    switch (in->type) {
-    case CEK_BOOL:
-    case CEK_UINT8:
-        READ(uint8_t);
-    case CEK_INT8:
-        READ(int8_t);
-    case CEK_INT16:
-        READ(int16_t);
-    case CEK_INT32:
-        READ(int32_t);
-    case CEK_INT64:
-        READ(int64_t);
-    case CEK_UINT16:
-        READ(uint16_t);
-    case CEK_UINT32:
-        READ(uint32_t);
-    case CEK_UINT64:
-        READ(uint64_t);
-    case CEK_FLOAT32:
-        READ(float);
-    case CEK_FLOAT64:
-        READ(double);
-    }
-#undef READ
-}
-
-/* The same as whole vectors: in place where memory already holds them, else in scratch, padded. */
-static INLINE const real *block_load(const struct cek_in *in, size_t begin, size_t n, real pad,
+/* Elements [begin, begin + n) as whole vectors: in place where memory already holds them, else in
+ * scratch, padded. */
+static INLINE const real *block_load(const struct cek_array *in, size_t begin, size_t n, real pad,
                                      real *scratch)
 {
-    const char *at = (const char *)in->data + (ptrdiff_t)begin * in->stride;
-    if (in->type == REAL_TYPE && in->stride == sizeof(real) && n % LANES == 0 &&
-        (uintptr_t)at % sizeof(real) == 0)
-        return (const real *)at;
-    block_read(in, begin, n, scratch);
+    const real *direct = n % LANES == 0 ? array_direct(in, begin, n) : NULL;
+    if (direct)
+        return direct;
+    array_read(in, begin, n, scratch);
     for (size_t i = n; i < whole_vectors(n); i++)
         scratch[i] = pad;
     return scratch;
 }
 
-/* Where a hot loop may write n results: straight into `array`, or into scratch when the array is not
- * wanted, does not hold whole vectors, or is the memory that the loop reads. */
-static INLINE real *block_target(void *array, size_t begin, size_t n, const real *source,
-                                 real *scratch)
+/* Where a hot loop may write n results: straight into `out`, or into scratch when it is not wanted,
+ * holds no whole vectors of real, or is the memory that the loop reads. */
+static INLINE real *block_target(const struct cek_array *out, size_t begin, size_t n,
+                                 const real *source, real *scratch)
 {
-    if (!array || n % LANES != 0 || (real *)array + begin == source)
-        return scratch;
-    return (real *)array + begin;
+    real *direct = out->data && n % LANES == 0 ? array_direct(out, begin, n) : NULL;
+    return direct && direct != source ? direct : scratch;
 }
 
-static INLINE void block_store(void *array, size_t begin, size_t n, const real *values)
+/* Writes n results that block_target may have put into scratch. */
+static INLINE void block_store(const struct cek_array *out, size_t begin, size_t n,
+                               const real *values, const real *scratch)
 {
-    if (array && (real *)array + begin != values)
-        memcpy((real *)array + begin, values, n * sizeof(real));
+    if (out->data && values == scratch)
+        array_write(out, begin, n, values);
 }
 
 /* Sum of LANES values, which are spent. */

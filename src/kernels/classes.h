@@ -15,58 +15,92 @@ static size_t chunk_rows(size_t n_classes)
     return rows ? rows : 1;
 }
 
-/* Losses of a group of n rows. */
-static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
-                                real *loss)
+/* Finds rows [begin, begin + n) and their results' places. */
+static void group_locate(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                         struct group *g)
 {
-    struct targets t;
-    targets_load(args, begin, n, &t);
+    rows_locate(&args->logits, begin, n, &g->logits);
+    rows_locate(&args->grad, begin, n, &g->grad);
+    rows_locate(&args->hess, begin, n, &g->hess);
+    rows_locate(&args->proba, begin, n, &g->proba);
+    rows_locate(&args->log_proba, begin, n, &g->log_proba);
+}
+
+/* Writes what has one value a row. */
+static void group_store(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                        const struct group *g)
+{
+    if (args->loss.data)
+        array_write(&args->loss, begin, n, g->loss);
+    if (args->lse.data)
+        array_write(&args->lse, begin, n, g->lse);
+    if (args->scale_grad.data)
+        array_write(&args->scale_grad, begin, n, g->scale_grad);
+    if (args->scale_hess.data)
+        array_write(&args->scale_hess, begin, n, g->scale_hess);
+}
+
+/* Losses of a group of n rows, in g->loss. */
+static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                                struct group *g, real *scratch)
+{
+    group_locate(args, begin, n, g);
+    targets_load(args, begin, n, g);
     if (args->n_classes > NARROW) {
         for (size_t i = 0; i < n; i++)
-            loss[i] = cross_entropy_row(args, begin + i, t.weight[i],
-                                        t.label[i] < 0 ? 0 : (size_t)t.label[i]);
-        return;
+            g->loss[i] = cross_entropy_row(args, g, i, begin + i + 1 < args->n_rows, scratch);
+    } else {
+        struct narrow tile;
+        for (size_t i = 0; i < n; i += TILE)
+            cross_entropy_tile(args, g, i, min_size(TILE, n - i), &tile);
     }
-    struct narrow tile;
-    for (size_t i = 0; i < n; i += TILE) {
-        size_t n_rows = min_size(TILE, n - i);
-        cross_entropy_tile(args, begin + i, n_rows, t.label + i, t.weight + i, &tile);
-        memcpy(loss + i, tile.loss, n_rows * sizeof(real));
-    }
+    group_store(args, begin, n, g);
 }
 
 static void cross_entropy(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
-                          double *sums)
+                          double *sums, void *scratch)
 {
     const size_t rows = chunk_rows(args->n_classes);
     double group_sums[CEK_CHUNK / BLOCK];
-    ALIGN real loss[BLOCK];
+    struct group g;
     for (size_t chunk = begin; chunk < end; chunk++) {
         size_t n_groups = 0, stop = min_size((chunk + 1) * rows, args->n_rows);
         for (size_t i = chunk * rows; i < stop; i += BLOCK) {
             size_t n = min_size(BLOCK, stop - i);
-            cross_entropy_group(args, i, n, loss);
-            block_store(args->loss, i, n, loss);
+            cross_entropy_group(args, i, n, &g, scratch);
             for (size_t j = n; j < whole_vectors(n); j++)
-                loss[j] = 0;
-            group_sums[n_groups++] = block_sum(loss, whole_vectors(n));
+                g.loss[j] = 0;
+            group_sums[n_groups++] = block_sum(g.loss, whole_vectors(n));
         }
         sums[chunk] = cek_tree_sum(group_sums, n_groups);
     }
 }
 
-static void softmax(const struct cek_cross_entropy_args *args, size_t begin, size_t end)
+static void softmax_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                          struct group *g, real *scratch)
+{
+    group_locate(args, begin, n, g);
+    g->allowed.wanted = 0;
+    if (args->n_classes > NARROW) {
+        for (size_t i = 0; i < n; i++)
+            softmax_wide(args, g, i, begin + i + 1 < args->n_rows, scratch);
+    } else {
+        struct softmax_tile tile;
+        for (size_t i = 0; i < n; i += TILE)
+            softmax_narrow(args, g, i, min_size(TILE, n - i), &tile);
+    }
+    if (args->lse.data)
+        array_write(&args->lse, begin, n, g->lse);
+}
+
+static void softmax(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
+                    void *scratch)
 {
     const size_t rows = chunk_rows(args->n_classes);
     const size_t stop = min_size(end * rows, args->n_rows);
-    if (args->n_classes > NARROW) {
-        for (size_t i = begin * rows; i < stop; i++)
-            softmax_wide(args, i);
-        return;
-    }
-    struct softmax_tile tile;
-    for (size_t i = begin * rows; i < stop; i += TILE)
-        softmax_narrow(args, i, min_size(TILE, stop - i), &tile);
+    struct group g;
+    for (size_t i = begin * rows; i < stop; i += BLOCK)
+        softmax_group(args, i, min_size(BLOCK, stop - i), &g, scratch);
 }
 
 #endif

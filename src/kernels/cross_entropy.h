@@ -1,25 +1,26 @@
-/* Softmax cross-entropy.  With the softmax of row.h, A = sum_c q_c and R = sum_{c != k} q_c,
+/* Softmax cross-entropy of a row.  With the softmax of row.h, A = sum_c q_c and R = sum_{c != k} q_c,
  *
- *     loss   = sum_{c != k} q_c (m - x_c) + A log1p(others / top)
- *     grad_c = A p_c - q_c,      grad_k = R p_k - q_k (1 - p_k),   1 - p_k = others / total
- *     hess_c = A p_c (1 - p_c)
+ *     loss   = sum_{c != k} q_c (m - v_c) + A log1p(others / top) + z omega lse^2
+ *     grad_c = B p_c - q_c,      grad_k = R p_k - q_k (1 - p_k) + (B - A) p_k,   1 - p_k = others / total
+ *     hess_c = B p_c (1 - p_c) + 2 z omega p_c^2,      B = A + 2 z omega lse
  *
- * Every term of the loss is non-negative, and no gradient subtracts numbers near 1, so both keep
- * their relative accuracy where the prediction is confident and right.
+ * with respect to v.  Every term of the loss is non-negative, and no gradient subtracts numbers near
+ * 1, so both keep their relative accuracy where the prediction is confident and right.
  */
 #ifndef CEK_CROSS_ENTROPY_H
 #define CEK_CROSS_ENTROPY_H
 
+#include "logits.h"
 #include "row.h"
 #include "targets.h"
 #include "tile.h"
 
-/* q_c (m - x_c), 0 where q_c = 0 even if x_c = -inf */
-static NOINLINE void block_distance(const real *restrict x, const real *restrict q, real max,
+/* q_c (m - v_c), 0 where q_c = 0 even if v_c = -inf */
+static NOINLINE void block_distance(const real *restrict v, const real *restrict q, real max,
                                     size_t n, real *restrict d)
 {
     for (size_t i = 0; i < n / LANES * LANES; i++) {
-        real product = q[i] * (max - x[i]);
+        real product = q[i] * (max - v[i]);
         d[i] = q[i] == 0 ? 0 : product;
     }
 }
@@ -32,13 +33,36 @@ static NOINLINE void block_grad(const real *e, const real *restrict q, real fact
         out[i] = fma_(factor, e[i], -(scale * q[i]));
 }
 
-static NOINLINE void block_hess(const real *e, real inverse, real factor, size_t n, real *out)
+/* factor p (1 - p) + square p^2 */
+static NOINLINE void block_hess(const real *e, real inverse, real factor, real square, size_t n,
+                                real *out)
 {
     IN_PLACE
     for (size_t i = 0; i < n; i++) {
         real p = inverse * e[i];
-        out[i] = factor * fma_(-p, p, p);
+        out[i] = fma_(factor, fma_(-p, p, p), square * p * p);
     }
+}
+
+/* From derivatives in v to derivatives in x; hess may be NULL.  Where slope is 0, all are. */
+static NOINLINE void block_chain(const real *restrict slope, size_t n, real *restrict grad)
+{
+    for (size_t i = 0; i < n; i++)
+        grad[i] = slope[i] * grad[i];
+}
+
+static NOINLINE void block_chain_hess(const real *restrict slope, const real *restrict bend,
+                                      const real *restrict grad, size_t n, real *restrict hess)
+{
+    for (size_t i = 0; i < n; i++)
+        hess[i] = fma_(slope[i] * slope[i], hess[i], grad[i] * bend[i]);
+}
+
+/* A class that is not allowed has no gradient, not even as a label. */
+static NOINLINE void block_allow(const real *restrict allowed, size_t n, real *restrict grad)
+{
+    for (size_t i = 0; i < n; i++)
+        grad[i] *= allowed[i];
 }
 
 /* Does any of n q_c differ from 0? */
@@ -50,125 +74,373 @@ static NOINLINE int block_any(const real *restrict q, size_t n)
     return any != 0;
 }
 
-/* What a row's q adds up to: A, R, q_k and sum_{c != k} q_c (m - x_c); live: is any q_c not 0? */
+/* What a row's q adds up to: A, R, q_k, sum_{c != k} q_c (m - v_c); pull = 2 z omega lse and
+ * square = 2 z omega; live: does the row count? */
 struct row_targets {
-    double all, rest, at_argmax, distance;
+    double all, rest, at_argmax, distance, pull, square;
+    real share;
+    size_t label;
     int live;
 };
 
-static struct row_targets one_hot_targets(const struct cek_cross_entropy_args *args, const real *x,
-                                          const struct softmax_row *row, real weight, size_t label)
+static void one_hot_targets(const struct cek_cross_entropy_args *args, const real *v,
+                            const struct softmax_row *row, real weight, struct row_targets *t)
 {
-    const real q = weight * class_weight(args, label);
-    if (label == row->argmax)
-        return (struct row_targets){q, 0, q, 0, q != 0};
-    double distance = q == 0 ? 0 : (double)q * ((double)row->max - (double)x[label]);
-    return (struct row_targets){q, q, 0, distance, q != 0};
+    const real q = weight * class_weight(args, t->label);
+    t->live = q != 0;
+    t->all = q;
+    if (t->label == row->argmax)
+        t->at_argmax = q;
+    else {
+        t->rest = q;
+        t->distance = q == 0 ? 0 : (double)q * ((double)row->max - (double)v[t->label]);
+    }
 }
 
-static struct row_targets mixed_targets(const struct cek_cross_entropy_args *args, const real *x,
-                                        const struct softmax_row *row, size_t i, real weight,
-                                        size_t label)
+static void mixed_targets(const struct cek_cross_entropy_args *args, const struct group *g,
+                          const real *v, const struct softmax_row *row, size_t i,
+                          struct row_targets *t)
 {
     ALIGN real in[BLOCK], q[BLOCK], d[BLOCK];
-    struct row_targets t = {0, 0, 0, 0, 0};
     struct sum rest = {0, 0}, distance = {0, 0};
+    t->share = smoothing_share(args, g, i);
     for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
         size_t n = min_size(BLOCK, args->n_classes - begin), whole = whole_vectors(n);
-        row_coefficients(args, i, weight, label, begin, n, q);
-        t.live |= block_any(q, whole);
+        row_coefficients(args, g, i, t->label, t->share, begin, n, q);
+        t->live |= block_any(q, whole);
         if (row->argmax - begin < n) {
-            t.at_argmax = q[row->argmax - begin];
+            t->at_argmax = q[row->argmax - begin];
             q[row->argmax - begin] = 0;
         }
-        block_distance(row_load(x + begin, n, in), q, row->max, whole, d);
+        block_distance(row_load(v + begin, n, in), q, row->max, whole, d);
         sum_add(&rest, block_sum(q, whole));
         sum_add(&distance, block_sum(d, whole));
     }
-    t.rest = sum_value(rest);
-    t.distance = sum_value(distance);
-    t.all = t.rest + t.at_argmax;
-    return t;
+    t->rest = sum_value(rest);
+    t->distance = sum_value(distance);
+    t->all = t->rest + t->at_argmax;
 }
 
-/* scale (A p_c - q_c) in place of e, for q that is one-hot. */
-static void one_hot_grad(const struct row_targets *t, const struct softmax_row *row, double scale,
-                         size_t label, size_t n_classes, real *grad)
+/* An infinite logit has all probability, so that only its own derivatives are infinite. */
+static INLINE double finite_pull(double pull)
 {
-    const double p_label = grad[label] / row->total;
-    block_scale(grad, (real)(scale * t->all / row->total), n_classes, grad);
-    grad[label] = (real)(scale * t->all * (p_label - 1));
+    return isfinite(pull) ? pull : 0;
 }
 
-/* The same for any q. */
-static void mixed_grad(const struct cek_cross_entropy_args *args, const struct row_targets *t,
-                       const struct softmax_row *row, size_t i, real weight, size_t label,
-                       real *grad)
+/* What the results of a row are made of. */
+struct row_job {
+    const struct cek_cross_entropy_args *args;
+    const struct group *group;
+    size_t i;
+    const struct softmax_row *row;
+    const struct row_targets *targets;
+    const real *e; /* e_j, 0 in place of e_k */
+    double p_label;
+};
+
+/* grad_scale times the gradient in v of classes [begin, begin + n); out may be e itself. */
+static void row_grad(const struct row_job *job, size_t begin, size_t n, real *out)
 {
-    ALIGN real q[BLOCK];
-    const real factor = (real)(args->grad_scale * t->all / row->total);
-    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, args->n_classes - begin);
-        row_coefficients(args, i, weight, label, begin, n, q);
-        block_grad(grad + begin, q, factor, (real)args->grad_scale, n, grad + begin);
+    ALIGN real q[BLOCK], allowed[BLOCK];
+    const struct cek_cross_entropy_args *args = job->args;
+    const struct softmax_row *row = job->row;
+    const struct row_targets *t = job->targets;
+    const double scale = args->grad_scale * (args->softcap ? 1 : args->logit_scale);
+    const real factor = (real)(scale * (t->all + finite_pull(t->pull)) / row->total);
+    const size_t label = t->label - begin, k = row->argmax - begin;
+    if (is_one_hot(args)) {
+        block_scale(job->e + begin, factor, n, out);
+        if (label < n)
+            out[label] =
+                (real)(scale * (t->all * (job->p_label - 1) + finite_pull(t->pull) * job->p_label));
+    } else {
+        row_coefficients(args, job->group, job->i, t->label, t->share, begin, n, q);
+        block_grad(job->e + begin, q, factor, (real)scale, n, out);
+    }
+    if (k < n) {
+        double p = row->top / row->total, rest = row->others / row->total;
+        out[k] = (real)(scale * (t->rest * p - t->at_argmax * rest + t->pull * p));
+    }
+    for (size_t i = 0, size; job->group->allowed.wanted && i < n; i += size) {
+        size = min_size(BLOCK, n - i);
+        row_read(&job->group->allowed, job->i, begin + i, size, allowed);
+        block_allow(allowed, size, out + i);
     }
 }
 
-static INLINE real *row_of(void *array, size_t i, size_t n_classes)
+/* The same for the Hessian's diagonal. */
+static void row_hess(const struct row_job *job, size_t begin, size_t n, real *out)
 {
-    return array ? (real *)array + i * n_classes : NULL;
+    const struct cek_cross_entropy_args *args = job->args;
+    const struct softmax_row *row = job->row;
+    const double a = args->softcap ? 1 : args->logit_scale, scale = args->grad_scale * a * a;
+    const double all = scale * (job->targets->all + finite_pull(job->targets->pull));
+    const double square = scale * job->targets->square;
+    const size_t k = row->argmax - begin;
+    block_hess(job->e + begin, (real)(1 / row->total), (real)all, (real)square, n, out);
+    if (k < n) {
+        double p = row->top / row->total, rest = row->others / row->total;
+        out[k] = (real)(all * p * rest + square * p * p);
+    }
 }
 
-static void clear_row(real *values, size_t n_classes)
+static void row_proba(const struct row_job *job, size_t begin, size_t n, real *out)
 {
-    if (values)
-        memset(values, 0, n_classes * sizeof(real));
+    const size_t k = job->row->argmax - begin;
+    block_scale(job->e + begin, (real)(1 / job->row->total), n, out);
+    if (k < n)
+        out[k] = (real)(job->row->top / job->row->total);
+}
+
+/* Logits as they are in memory, but 0 where they are not allowed. */
+static void row_read_allowed(const struct group *g, size_t i, size_t begin, size_t n, real *x)
+{
+    ALIGN real allowed[BLOCK];
+    row_read(&g->logits, i, begin, n, x);
+    if (!g->allowed.wanted)
+        return;
+    row_read(&g->allowed, i, begin, n, allowed);
+    block_masked(allowed, 0, n, x);
+}
+
+/* hess, proba and grad of all classes, in this order: e may be the memory of the last. */
+static void row_results(const struct row_job *job)
+{
+    ALIGN real x[BLOCK], slope[BLOCK], bend[BLOCK], grad_v[BLOCK], hess_buffer[SPAN], buffer[SPAN];
+    const struct cek_cross_entropy_args *args = job->args;
+    const struct group *g = job->group;
+    const size_t n_classes = args->n_classes, i = job->i;
+    const size_t step = is_one_hot(args) && !args->softcap ? SPAN : BLOCK;
+    for (size_t begin = 0; begin < n_classes; begin += step) {
+        size_t n = min_size(step, n_classes - begin);
+        if (args->softcap) {
+            row_read_allowed(g, i, begin, n, x);
+            block_slopes(x, (real)args->logit_scale, (real)args->softcap, whole_vectors(n), slope,
+                         bend);
+        }
+        if (g->hess.wanted) {
+            real *hess = row_target(&g->hess, i, begin, hess_buffer);
+            row_hess(job, begin, n, hess);
+            if (args->softcap) {
+                row_grad(job, begin, n, grad_v);
+                block_chain_hess(slope, bend, grad_v, n, hess);
+            }
+            row_finish(&g->hess, i, begin, n, hess, hess_buffer);
+        }
+        if (g->proba.wanted) {
+            real *proba = row_target(&g->proba, i, begin, buffer);
+            row_proba(job, begin, n, proba);
+            row_finish(&g->proba, i, begin, n, proba, buffer);
+        }
+        if (g->grad.wanted) {
+            real *grad = row_target(&g->grad, i, begin, buffer);
+            row_grad(job, begin, n, grad);
+            if (args->softcap)
+                block_chain(slope, n, grad);
+            row_finish(&g->grad, i, begin, n, grad, buffer);
+        }
+    }
+}
+
+/* Terms of the derivatives in the logit scale: with u = dv/da = x slope / a and w = d2v/da2 = x^2 bend /
+ * a^2, grad u, grad w and e u; 0 where a factor is, also for an infinite logit. */
+static NOINLINE void block_scale_terms(const real *restrict x, const real *restrict slope,
+                                       const real *restrict bend, const real *restrict grad,
+                                       const real *restrict e, real inverse_a, size_t n,
+                                       real *restrict u, real *restrict grad_u,
+                                       real *restrict grad_w, real *restrict e_u)
+{
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        real used = (abs_(grad[i]) + e[i]) * slope[i], all = x[i] * inverse_a;
+        real y = used == 0 ? 0 : all;
+        u[i] = y * slope[i];
+        real moved = grad[i] * u[i];
+        grad_u[i] = grad[i] == 0 ? 0 : moved;
+        real bent = grad[i] * (y * y * bend[i]);
+        grad_w[i] = bend[i] == 0 ? 0 : bent;
+        real product = e[i] * u[i];
+        e_u[i] = e[i] == 0 ? 0 : product;
+    }
+}
+
+static NOINLINE void block_spread(const real *restrict e, const real *restrict u, real mean,
+                                  size_t n, real *restrict out)
+{
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        real product = e[i] * ((u[i] - mean) * (u[i] - mean));
+        out[i] = e[i] == 0 ? 0 : product;
+    }
+}
+
+/* One block of a row for its scale derivatives. */
+struct scale_block {
+    ALIGN real x[BLOCK];
+    ALIGN real slope[BLOCK];
+    ALIGN real bend[BLOCK];
+    ALIGN real grad[BLOCK];
+    ALIGN real e[BLOCK];
+    ALIGN real u[BLOCK];
+    ALIGN real grad_u[BLOCK];
+    ALIGN real grad_w[BLOCK];
+    ALIGN real e_u[BLOCK];
+};
+
+static void scale_block_load(const struct row_job *job, size_t begin, size_t n,
+                             struct scale_block *s)
+{
+    const struct cek_cross_entropy_args *args = job->args;
+    const real a = (real)args->logit_scale;
+    const size_t k = job->row->argmax - begin;
+    memset(s, 0, sizeof *s);
+    row_read_allowed(job->group, job->i, begin, n, s->x);
+    row_grad(job, begin, n, s->grad);
+    memcpy(s->e, job->e + begin, n * sizeof(real));
+    if (k < n)
+        s->e[k] = (real)job->row->top;
+    for (size_t j = 0; j < n; j++)
+        s->slope[j] = a;
+    if (args->softcap != 0)
+        block_slopes(s->x, a, (real)args->softcap, whole_vectors(n), s->slope, s->bend);
+    block_scale_terms(s->x, s->slope, s->bend, s->grad, s->e, 1 / a, whole_vectors(n), s->u,
+                      s->grad_u, s->grad_w, s->e_u);
+}
+
+/* Derivatives of a row's loss in the logit scale, times grad_scale:
+ *
+ *     sum_j g_j u_j,      sum_j g_j w_j + (A + pull) Var_p(u) + square (sum_j p_j u_j)^2
+ *
+ * The probabilities of a row with one infinite logit do not depend on the scale.
+ */
+static void row_scale_grad(const struct row_job *job, real *first, real *second)
+{
+    struct scale_block s;
+    const struct cek_cross_entropy_args *args = job->args;
+    const struct row_targets *t = job->targets;
+    const double grad_factor = args->softcap != 0 ? 1 : 1 / args->logit_scale;
+    struct sum grad_u = {0, 0}, grad_w = {0, 0}, mean = {0, 0}, spread = {0, 0};
+    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
+        size_t n = min_size(BLOCK, args->n_classes - begin);
+        scale_block_load(job, begin, n, &s);
+        sum_add(&grad_u, block_sum(s.grad_u, whole_vectors(n)));
+        sum_add(&grad_w, block_sum(s.grad_w, whole_vectors(n)));
+        sum_add(&mean, block_sum(s.e_u, whole_vectors(n)));
+    }
+    const double centre = sum_value(mean) / job->row->total;
+    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
+        size_t n = min_size(BLOCK, args->n_classes - begin);
+        scale_block_load(job, begin, n, &s);
+        block_spread(s.e, s.u, (real)centre, whole_vectors(n), s.e_u);
+        sum_add(&spread, block_sum(s.e_u, whole_vectors(n)));
+    }
+    const double variance = sum_value(spread) / job->row->total;
+    *first = (real)(grad_factor * sum_value(grad_u));
+    *second =
+        (real)(grad_factor * sum_value(grad_w) +
+               args->grad_scale * ((t->all + t->pull) * variance + t->square * centre * centre));
+    if (job->row->max == (real)INFINITY && job->row->total == job->row->total) {
+        *first = t->distance != 0 || t->square != 0 ? (real)INFINITY : 0;
+        *second = t->square != 0 ? (real)INFINITY : 0;
+    }
+    if (!t->live)
+        *first = *second = 0;
+}
+
+/* v of row i: where it lies in memory, or computed in `to`. */
+static const real *row_logits(const struct cek_cross_entropy_args *args, const struct group *g,
+                              size_t i, real *to)
+{
+    ALIGN real allowed[BLOCK];
+    const real *direct = is_transformed(args) ? NULL : row_direct(&g->logits, i);
+    if (direct)
+        return direct;
+    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
+        size_t n = min_size(BLOCK, args->n_classes - begin);
+        row_read(&g->logits, i, begin, n, to + begin);
+        if (g->allowed.wanted)
+            row_read(&g->allowed, i, begin, n, allowed);
+        logits_transform(args, g->allowed.wanted ? allowed : NULL, n, to + begin);
+    }
+    return to;
+}
+
+/* The array that is made last, whose memory may hold e until then; NULL: none is wanted. */
+static const struct cek_array *last_result(const struct cek_cross_entropy_args *args)
+{
+    return args->grad.data    ? &args->grad
+           : args->proba.data ? &args->proba
+           : args->hess.data  ? &args->hess
+                              : NULL;
+}
+
+/* Memory for e of row i, which is not wanted where NULL. */
+static real *row_memory(const struct cek_cross_entropy_args *args, const struct group *g, size_t i,
+                        real *scratch)
+{
+    const struct cek_array *last = last_result(args);
+    if (reads_twice(args))
+        return scratch;
+    if (!last)
+        return NULL;
+    real *direct = row_direct(last == &args->grad    ? &g->grad
+                              : last == &args->proba ? &g->proba
+                                                     : &g->hess,
+                              i);
+    return direct ? direct : scratch;
+}
+
+/* Is every row adjacent, aligned real? */
+static int holds_rows(const struct cek_array *array)
+{
+    size_t places = (uintptr_t)array->data;
+    for (int axis = 0; axis < array->ndim; axis++)
+        places |= (size_t)array->strides[axis];
+    return array->type == REAL_TYPE && run_stride(array) == sizeof(real) &&
+           places % sizeof(real) == 0;
+}
+
+/* Scratch memory of a thread, in bytes: a row, where the caller's arrays cannot hold it. */
+static size_t scratch_size(const struct cek_cross_entropy_args *args)
+{
+    const struct cek_array *last = last_result(args);
+    const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
+    const int wide = args->n_classes > NARROW;
+    return wide && (reads_twice(args) || !held) ? args->n_classes * sizeof(real) : 0;
 }
 
 /* One row: writes what is wanted, returns its loss. */
-static real cross_entropy_row(const struct cek_cross_entropy_args *args, size_t i, real weight,
-                              size_t label)
+static real cross_entropy_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                              int has_next, real *scratch)
 {
     const size_t n_classes = args->n_classes;
-    const real *x = (const real *)args->logits + i * n_classes;
-    real *hess = row_of(args->hess, i, n_classes), *proba = row_of(args->proba, i, n_classes);
-    real *grad = row_of(args->grad, i, n_classes);
-    /* hess, proba and grad are made from e in this order, and the last of them in its place. */
-    real *e = grad ? grad : proba ? proba : hess;
     struct softmax_row row;
-    row_max(x, n_classes, &row);
-    struct row_targets t = is_one_hot(args) ? one_hot_targets(args, x, &row, weight, label)
-                                            : mixed_targets(args, x, &row, i, weight, label);
-    row_exp(x, i + 1 < args->n_rows, n_classes, &row, e);
+    struct row_targets t = {.label = g->label[i] < 0 ? 0 : (size_t)g->label[i]};
+    real *e = row_memory(args, g, i, scratch);
+    const real *v = row_logits(args, g, i, e ? e : scratch);
+    row_max(v, n_classes, &row);
+    if (is_one_hot(args))
+        one_hot_targets(args, v, &row, g->weight[i], &t);
+    else
+        mixed_targets(args, g, v, &row, i, &t);
+    row_exp(v, has_next, n_classes, &row, e);
 
-    const size_t k = row.argmax;
-    const double scale = args->grad_scale, p_k = row.top / row.total;
-    const double rest_k = row.others / row.total; /* 1 - p_k */
-    const real inverse = (real)(1 / row.total);
-    if (hess) {
-        block_hess(e, inverse, (real)(scale * t.all), n_classes, hess);
-        if (k < n_classes)
-            hess[k] = (real)(scale * t.all * p_k * rest_k);
+    const double lse = row_lse(&row);
+    double loss = t.distance + t.all * row.log1p;
+    if (args->z_loss != 0) {
+        t.square = 2 * args->z_loss * row_weight(args, g, i);
+        t.pull = t.square * lse;
+        t.live |= t.square != 0;
+        loss += t.pull * lse / 2;
     }
-    if (proba) {
-        block_scale(e, inverse, n_classes, proba);
-        if (k < n_classes)
-            proba[k] = (real)p_k;
-    }
-    if (grad) {
-        if (is_one_hot(args))
-            one_hot_grad(&t, &row, scale, label, n_classes, grad);
-        else
-            mixed_grad(args, &t, &row, i, weight, label, grad);
-        if (k < n_classes)
-            grad[k] = (real)(scale * (t.rest * p_k - t.at_argmax * rest_k));
-    }
-    if (args->lse)
-        ((real *)args->lse)[i] = row_lse(&row);
+    struct row_job job = {args, g, i, &row, &t, e, e ? e[t.label] / row.total : 0};
+    if (args->scale_grad.data)
+        row_scale_grad(&job, g->scale_grad + i, g->scale_hess + i);
+    if (e)
+        row_results(&job);
+    g->lse[i] = row_lse(&row);
     if (t.live)
-        return (real)(t.distance + t.all * row.log1p);
-    clear_row(hess, n_classes);
-    clear_row(grad, n_classes);
+        return (real)loss;
+    row_clear(&g->hess, i, n_classes);
+    row_clear(&g->grad, i, n_classes);
     return 0;
 }
 

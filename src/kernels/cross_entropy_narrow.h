@@ -2,22 +2,37 @@
 #ifndef CEK_CROSS_ENTROPY_NARROW_H
 #define CEK_CROSS_ENTROPY_NARROW_H
 
+#include "logits.h"
 #include "targets.h"
 #include "tile.h"
+
+/* What only some options need. */
+struct narrow_extras {
+    ALIGN real allowed[NARROW][TILE];
+    ALIGN real x[NARROW][TILE]; /* logits as they are in memory              */
+    ALIGN real slope[NARROW][TILE]; /* dv/dx                                     */
+    ALIGN real bend[NARROW][TILE]; /* d2v/dx2                                   */
+    ALIGN real grad[NARROW][TILE]; /* grad_scale times the gradient in v        */
+};
 
 struct narrow {
     struct softmax_tile softmax;
     ALIGN real q[NARROW][TILE];
     ALIGN real label[TILE];
     ALIGN real weight[TILE];
+    ALIGN real share[TILE]; /* of the smoothing, for each allowed class */
     ALIGN real all[TILE];
     ALIGN real rest[TILE];
     ALIGN real rest_low[TILE];
     ALIGN real at_argmax[TILE];
     ALIGN real distance[TILE];
     ALIGN real distance_low[TILE];
+    ALIGN real pull[TILE];
+    ALIGN real square[TILE];
     ALIGN real live[TILE];
     ALIGN real loss[TILE];
+    ALIGN real lse[TILE];
+    struct narrow_extras extras;
 };
 
 /* t_c of a label */
@@ -29,28 +44,53 @@ static NOINLINE void narrow_one_hot(struct narrow *s, size_t n_classes)
 }
 
 /* q_c from t_c, in place */
-static NOINLINE void narrow_mix(struct narrow *s, real class_weight, real keep, real spread,
-                                size_t c)
+static NOINLINE void narrow_mix(struct narrow *s, real class_weight, real keep, size_t c)
 {
     for (size_t r = 0; r < TILE; r++)
-        s->q[c][r] = s->weight[r] * class_weight * fma_(s->q[c][r], keep, spread);
+        s->q[c][r] = s->weight[r] * class_weight * fma_(s->q[c][r], keep, s->share[r]);
 }
 
-static void narrow_coefficients(const struct cek_cross_entropy_args *args, size_t begin,
-                                size_t n_rows, struct narrow *s)
+static NOINLINE void narrow_mix_allowed(struct narrow *s, real class_weight, real keep, size_t c)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        real share = s->share[r] * s->extras.allowed[c][r];
+        s->q[c][r] = s->weight[r] * class_weight * fma_(s->q[c][r], keep, share);
+    }
+}
+
+/* The smoothing over the number of allowed classes */
+static NOINLINE void narrow_share(struct narrow *s, real smoothing, size_t n_classes)
+{
+    for (size_t r = 0; r < TILE; r++)
+        s->share[r] = 0;
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++)
+            s->share[r] += s->extras.allowed[c][r];
+    for (size_t r = 0; r < TILE; r++)
+        s->share[r] = smoothing / (s->share[r] > 1 ? s->share[r] : 1);
+}
+
+static void narrow_coefficients(const struct cek_cross_entropy_args *args, const struct group *g,
+                                size_t first, size_t n_rows, struct narrow *s)
 {
     const size_t n_classes = args->n_classes;
     const real smoothing = (real)args->label_smoothing;
-    if (args->target_proba)
-        tile_load((const real *)args->target_proba + begin * n_classes, n_rows, n_classes, s->q);
+    if (g->target_proba.wanted)
+        tile_load(&g->target_proba, first, n_rows, n_classes, s->q);
     else
         narrow_one_hot(s, n_classes);
+    const int masked = g->allowed.wanted && smoothing != 0;
+    if (masked)
+        narrow_share(s, smoothing, n_classes);
+    else
+        for (size_t r = 0; r < TILE; r++)
+            s->share[r] = smoothing / (real)n_classes;
     for (size_t c = 0; c < n_classes; c++)
-        narrow_mix(s, class_weight(args, c), 1 - smoothing, smoothing / (real)n_classes, c);
+        (masked ? narrow_mix_allowed : narrow_mix)(s, class_weight(args, c), 1 - smoothing, c);
     tile_pad(s->q, n_classes);
 }
 
-/* A, R, q_k, sum_{c != k} q_c (m - x_c), and whether any q_c is not 0 */
+/* A, R, q_k, sum_{c != k} q_c (m - v_c), and whether any q_c is not 0 */
 static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
 {
     const struct softmax_tile *t = &s->softmax;
@@ -80,70 +120,219 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
         s->rest[r] += s->rest_low[r];
         s->distance[r] += low - low == 0 ? low : 0; /* an infinite distance has no error */
         s->all[r] = s->rest[r] + s->at_argmax[r];
-        real loss = fma_(s->all[r], t->log1p[r], s->distance[r]);
-        s->loss[r] = s->live[r] == 0 ? 0 : loss;
+        s->loss[r] = fma_(s->all[r], t->log1p[r], s->distance[r]);
+        s->pull[r] = s->square[r] = 0;
     }
 }
 
-/* From here on x is spent: it takes the output that is being made. */
+/* square = 2 z omega and pull = square lse, with omega in s->square */
+static NOINLINE void narrow_z_loss(struct narrow *s, real twice_z)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        real square = twice_z * s->square[r], pull = square * s->lse[r];
+        s->square[r] = square;
+        s->pull[r] = pull;
+        s->live[r] = square == 0 ? s->live[r] : 1;
+        s->loss[r] = fma_(REAL(0.5) * pull, s->lse[r], s->loss[r]);
+    }
+}
+
+/* From here on x is spent: it takes the output that is being made.  The gradient in v. */
 static NOINLINE void narrow_grad(struct narrow *s, real scale, size_t n_classes)
 {
     struct softmax_tile *t = &s->softmax;
-    ALIGN real factor[TILE];
-    for (size_t r = 0; r < TILE; r++)
-        factor[r] = scale * s->all[r] * t->inverse[r];
+    ALIGN real factor[TILE], at_largest[TILE];
+    for (size_t r = 0; r < TILE; r++) {
+        real pull = t->max[r] == (real)INFINITY ? 0 : s->pull[r];
+        factor[r] = scale * (s->all[r] + pull) * t->inverse[r];
+        at_largest[r] = scale * (s->rest[r] + s->pull[r]) * t->p_top[r];
+    }
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
             real q = scale * s->q[c][r];
             real other = fma_(factor[r], t->e[c][r], -q);
-            real largest = fma_(scale * s->rest[r], t->p_top[r], -(q * t->p_others[r]));
+            real largest = at_largest[r] - q * t->p_others[r];
             real grad = t->argmax[r] == (real)c ? largest : other;
             t->x[c][r] = s->live[r] == 0 ? 0 : grad;
         }
 }
 
+/* A class that is not allowed has no gradient, not even as a label. */
+static NOINLINE void narrow_allow(struct narrow *s, size_t n_classes)
+{
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++)
+            s->softmax.x[c][r] *= s->extras.allowed[c][r];
+}
+
+static void narrow_grad_allowed(const struct group *g, struct narrow *s, real scale,
+                                size_t n_classes)
+{
+    narrow_grad(s, scale, n_classes);
+    if (g->allowed.wanted)
+        narrow_allow(s, n_classes);
+}
+
 static NOINLINE void narrow_hess(struct narrow *s, real scale, size_t n_classes)
 {
     struct softmax_tile *t = &s->softmax;
+    ALIGN real all[TILE], largest[TILE];
+    for (size_t r = 0; r < TILE; r++) {
+        real pull = s->pull[r], p = t->p_top[r], variance = p * t->p_others[r];
+        all[r] = s->all[r] + (t->max[r] == (real)INFINITY ? 0 : pull);
+        largest[r] = scale * fma_(all[r], variance, s->square[r] * p * p);
+    }
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real p = t->e[c][r] * t->inverse[r];
-            real largest = t->p_top[r] * t->p_others[r], other = fma_(-p, p, p);
-            real variance = t->argmax[r] == (real)c ? largest : other;
-            real hess = scale * (s->all[r] * variance);
+            real p = t->e[c][r] * t->inverse[r], p_square = s->square[r] * p * p;
+            real other = scale * fma_(all[r], fma_(-p, p, p), p_square);
+            real hess = t->argmax[r] == (real)c ? largest[r] : other;
             t->x[c][r] = s->live[r] == 0 ? 0 : hess;
         }
 }
 
-/* Rows [begin, begin + n_rows) with their targets; writes what is wanted, and the losses to s->loss. */
-static void cross_entropy_tile(const struct cek_cross_entropy_args *args, size_t begin,
-                               size_t n_rows, const ptrdiff_t *label, const real *weight,
-                               struct narrow *s)
+static NOINLINE void narrow_slopes(struct narrow_extras *extras, real scale, real cap,
+                                   size_t n_classes)
 {
-    const size_t n_classes = args->n_classes, at = begin * n_classes;
-    const real scale = (real)args->grad_scale;
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++)
+            capped(extras->x[c][r], scale, cap, &extras->slope[c][r], &extras->bend[c][r]);
+}
+
+/* The gradient in v, which is in x, is kept; x becomes that in the logits. */
+static NOINLINE void narrow_chain(struct narrow *s, size_t n_classes)
+{
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++) {
+            real grad = s->extras.slope[c][r] * s->extras.grad[c][r];
+            s->softmax.x[c][r] = s->live[r] == 0 ? 0 : grad;
+        }
+}
+
+static NOINLINE void narrow_chain_hess(struct narrow *s, size_t n_classes)
+{
+    const struct narrow_extras *extras = &s->extras;
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++) {
+            real slope = extras->slope[c][r], bent = extras->grad[c][r] * extras->bend[c][r];
+            real hess = fma_(slope * slope, s->softmax.x[c][r], bent);
+            s->softmax.x[c][r] = s->live[r] == 0 ? 0 : hess;
+        }
+}
+
+/* Loads v into x, and what else the options need. */
+static void narrow_logits(const struct cek_cross_entropy_args *args, const struct group *g,
+                          size_t first, size_t n_rows, struct narrow *s)
+{
+    const size_t n_classes = args->n_classes;
+    tile_load(&g->logits, first, n_rows, n_classes, s->softmax.x);
+    if (g->allowed.wanted)
+        tile_load(&g->allowed, first, n_rows, n_classes, s->extras.allowed);
+    if (reads_twice(args)) {
+        memcpy(s->extras.x, s->softmax.x, n_classes * sizeof s->extras.x[0]);
+        for (size_t c = 0; g->allowed.wanted && c < n_classes; c++)
+            block_masked(s->extras.allowed[c], 0, TILE, s->extras.x[c]);
+        if (args->softcap != 0)
+            narrow_slopes(&s->extras, (real)args->logit_scale, (real)args->softcap, n_classes);
+    }
+    if (is_transformed(args))
+        for (size_t c = 0; c < n_classes; c++)
+            logits_transform(args, g->allowed.wanted ? s->extras.allowed[c] : NULL, TILE,
+                             s->softmax.x[c]);
+}
+
+/* grad and hess in the logits, one after the other, in x. */
+static void narrow_derivatives(const struct cek_cross_entropy_args *args, const struct group *g,
+                               size_t first, size_t n_rows, struct narrow *s)
+{
+    const size_t n_classes = args->n_classes;
+    const double a = args->softcap != 0 ? 1 : args->logit_scale;
+    if (reads_twice(args)) {
+        narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
+        memcpy(s->extras.grad, s->softmax.x, n_classes * sizeof s->extras.grad[0]);
+    }
+    if (g->hess.wanted) {
+        narrow_hess(s, (real)(args->grad_scale * a * a), n_classes);
+        if (args->softcap != 0)
+            narrow_chain_hess(s, n_classes);
+        tile_store(s->softmax.x, n_rows, n_classes, &g->hess, first);
+    }
+    if (g->grad.wanted) {
+        if (args->softcap != 0)
+            narrow_chain(s, n_classes);
+        else
+            narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
+        tile_store(s->softmax.x, n_rows, n_classes, &g->grad, first);
+    }
+}
+
+/* Derivatives of row r's loss in the logit scale, times grad_scale: as row_scale_grad. */
+static void narrow_scale_grad(const struct cek_cross_entropy_args *args, const struct narrow *s,
+                              size_t r, real *first, real *second)
+{
+    const struct softmax_tile *t = &s->softmax;
+    const struct narrow_extras *extras = &s->extras;
+    const double a = args->logit_scale;
+    double p[NARROW], u[NARROW], grad_u = 0, grad_w = 0, mean = 0, spread = 0;
+    for (size_t c = 0; c < args->n_classes; c++) {
+        const double x = extras->x[c][r], grad = extras->grad[c][r];
+        const double slope = args->softcap != 0 ? extras->slope[c][r] : a;
+        const double bend = args->softcap != 0 ? extras->bend[c][r] : 0;
+        p[c] = t->argmax[r] == (real)c ? t->p_top[r] : t->e[c][r] * t->inverse[r];
+        const int none = (p[c] == 0 && grad == 0) || slope == 0; /* also for an infinite logit */
+        u[c] = none ? 0 : x * slope / a;
+        grad_u += grad == 0 ? 0 : grad * u[c];
+        grad_w += none || bend == 0 ? 0 : grad * (x * x * bend / (a * a));
+        mean += p[c] == 0 ? 0 : p[c] * u[c];
+    }
+    for (size_t c = 0; c < args->n_classes; c++)
+        spread += p[c] == 0 ? 0 : p[c] * (u[c] - mean) * (u[c] - mean);
+    const double factor = args->softcap != 0 ? 1 : 1 / a, pull = (double)s->all[r] + s->pull[r];
+    const double curvature = pull * spread + s->square[r] * mean * mean;
+    *first = (real)(factor * grad_u);
+    *second = (real)(factor * grad_w + args->grad_scale * curvature);
+    if (t->max[r] == (real)INFINITY && t->inverse[r] == t->inverse[r]) {
+        *first = s->distance[r] != 0 || s->square[r] != 0 ? (real)INFINITY : 0;
+        *second = s->square[r] != 0 ? (real)INFINITY : 0;
+    }
+    if (s->live[r] == 0)
+        *first = *second = 0;
+}
+
+/* n_rows rows of a group, from `first` on, with their targets. */
+static void cross_entropy_tile(const struct cek_cross_entropy_args *args, struct group *g,
+                               size_t first, size_t n_rows, struct narrow *s)
+{
+    const size_t n_classes = args->n_classes;
     struct softmax_tile *t = &s->softmax;
     for (size_t r = 0; r < TILE; r++) {
-        s->label[r] = r < n_rows ? (real)label[r] : 0;
-        s->weight[r] = r < n_rows ? weight[r] : 0;
+        s->label[r] = r < n_rows ? (real)g->label[first + r] : 0;
+        s->weight[r] = r < n_rows ? g->weight[first + r] : 0;
     }
-    tile_load((const real *)args->logits + at, n_rows, n_classes, t->x);
+    narrow_logits(args, g, first, n_rows, s);
     tile_softmax(t, n_classes);
-    narrow_coefficients(args, begin, n_rows, s);
+    narrow_coefficients(args, g, first, n_rows, s);
     narrow_sums(s, n_classes);
-    if (args->lse)
-        tile_lse(t, n_rows, n_classes, (real *)args->lse + begin);
-    if (args->hess) {
-        narrow_hess(s, scale, n_classes);
-        tile_store(t->x, n_rows, n_classes, (real *)args->hess + at);
+    if (args->z_loss != 0 || args->lse.data) {
+        tile_lse(t, n_rows, n_classes, s->lse);
+        memcpy(g->lse + first, s->lse, n_rows * sizeof(real));
     }
-    if (args->grad) {
-        narrow_grad(s, scale, n_classes);
-        tile_store(t->x, n_rows, n_classes, (real *)args->grad + at);
+    if (args->z_loss != 0) {
+        for (size_t r = 0; r < TILE; r++)
+            s->square[r] = r < n_rows ? (real)row_weight(args, g, first + r) : 0;
+        narrow_z_loss(s, (real)(2 * args->z_loss));
     }
-    if (args->proba) {
+    for (size_t r = 0; r < n_rows; r++) {
+        real loss = s->loss[r];
+        g->loss[first + r] = s->live[r] == 0 ? 0 : loss;
+    }
+    narrow_derivatives(args, g, first, n_rows, s);
+    if (args->scale_grad.data)
+        for (size_t r = 0; r < n_rows; r++)
+            narrow_scale_grad(args, s, r, g->scale_grad + first + r, g->scale_hess + first + r);
+    if (g->proba.wanted) {
         tile_proba(t, n_classes);
-        tile_store(t->e, n_rows, n_classes, (real *)args->proba + at);
+        tile_store(t->e, n_rows, n_classes, &g->proba, first);
     }
 }
 

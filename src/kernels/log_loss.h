@@ -50,7 +50,7 @@ static int load_columns(const struct cek_log_loss_args *args, size_t begin, size
                         const real *label, struct label_proba *to)
 {
     const size_t whole = whole_vectors(n);
-    struct cek_in column = args->proba;
+    struct cek_array column = args->proba;
     int inside = 1;
     memset(to->sum, 0, sizeof to->sum);
     memset(to->p, 0, sizeof to->p);
@@ -58,7 +58,7 @@ static int load_columns(const struct cek_log_loss_args *args, size_t begin, size
         const real *v = block_load(&column, begin, n, 0, to->column);
         inside &= all_between(v, 0, 1, whole);
         add_column(v, label, (real)c, whole, to->p, to->sum);
-        column.data = (const char *)column.data + args->class_stride;
+        column.data = (char *)column.data + args->class_stride;
     }
     return inside;
 }
@@ -67,13 +67,13 @@ static int load_columns(const struct cek_log_loss_args *args, size_t begin, size
 static int load_rows(const struct cek_log_loss_args *args, size_t begin, size_t n,
                      const real *label, struct label_proba *to)
 {
-    struct cek_in row = args->proba;
+    struct cek_array row = args->proba;
     int inside = 1;
     memset(to->p, 0, sizeof to->p);
-    row.stride = args->class_stride;
+    row.strides = &args->class_stride;
     for (size_t i = 0; i < n; i++) {
         double sum = 0;
-        row.data = (const char *)args->proba.data + (ptrdiff_t)(begin + i) * args->proba.stride;
+        row.data = (char *)args->proba.data + (ptrdiff_t)(begin + i) * run_stride(&args->proba);
         for (size_t c = 0; c < args->n_columns; c += BLOCK) {
             size_t size = min_size(BLOCK, args->n_columns - c), whole = whole_vectors(size);
             const real *v = block_load(&row, c, size, 0, to->column);
@@ -82,7 +82,7 @@ static int load_rows(const struct cek_log_loss_args *args, size_t begin, size_t 
         }
         to->sum[i] = (real)sum;
         if (label[i] >= 0 && label[i] < (real)args->n_columns)
-            block_read(&row, (size_t)label[i], 1, to->p + i);
+            array_read(&row, (size_t)label[i], 1, to->p + i);
     }
     return inside;
 }

@@ -7,37 +7,46 @@
 #ifndef CEK_SOFTMAX_H
 #define CEK_SOFTMAX_H
 
-#include "row.h"
+#include "cross_entropy.h"
 #include "tile.h"
 
-static NOINLINE void block_log_proba(const real *restrict x, real max, real log1p, size_t n,
-                                     real *restrict out)
+static NOINLINE void block_log_proba(const real *x, real max, real log1p, size_t n, real *out)
 {
+    IN_PLACE
     for (size_t i = 0; i < n; i++)
         out[i] = (x[i] - max) - log1p;
 }
 
-static void softmax_wide(const struct cek_cross_entropy_args *args, size_t i)
+static void row_log_proba(const struct group *g, const real *x, const struct softmax_row *row,
+                          size_t i, size_t n_classes)
 {
+    ALIGN real buffer[SPAN];
+    for (size_t begin = 0; begin < n_classes; begin += SPAN) {
+        size_t n = min_size(SPAN, n_classes - begin), k = row->argmax - begin;
+        real *to = row_target(&g->log_proba, i, begin, buffer);
+        block_log_proba(x + begin, row->max, row->log1p, n, to);
+        if (k < n)
+            to[k] = -row->log1p;
+        row_finish(&g->log_proba, i, begin, n, to, buffer);
+    }
+}
+
+static void softmax_wide(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                         int has_next, real *scratch)
+{
+    const struct row_targets none = {0};
     const size_t n_classes = args->n_classes;
-    const real *x = (const real *)args->logits + i * n_classes;
-    real *proba = args->proba ? (real *)args->proba + i * n_classes : NULL;
     struct softmax_row row;
+    real *e = row_memory(args, g, i, scratch);
+    const real *x = row_logits(args, g, i, e ? e : scratch);
     row_max(x, n_classes, &row);
-    row_exp(x, i + 1 < args->n_rows, n_classes, &row, proba);
-    if (proba) {
-        block_scale(proba, (real)(1 / row.total), n_classes, proba);
-        if (row.argmax < n_classes)
-            proba[row.argmax] = (real)(row.top / row.total);
-    }
-    if (args->log_proba) {
-        real *log_proba = (real *)args->log_proba + i * n_classes;
-        block_log_proba(x, row.max, row.log1p, n_classes, log_proba);
-        if (row.argmax < n_classes)
-            log_proba[row.argmax] = -row.log1p;
-    }
-    if (args->lse)
-        ((real *)args->lse)[i] = row_lse(&row);
+    row_exp(x, has_next, n_classes, &row, e);
+    const struct row_job job = {args, g, i, &row, &none, e, 0};
+    if (e)
+        row_results(&job);
+    if (g->log_proba.wanted)
+        row_log_proba(g, x, &row, i, n_classes);
+    g->lse[i] = row_lse(&row);
 }
 
 static NOINLINE void tile_log_proba(struct softmax_tile *t, size_t n_classes)
@@ -49,21 +58,24 @@ static NOINLINE void tile_log_proba(struct softmax_tile *t, size_t n_classes)
         }
 }
 
-static void softmax_narrow(const struct cek_cross_entropy_args *args, size_t begin, size_t n_rows,
-                           struct softmax_tile *t)
+static void softmax_narrow(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
+                           size_t n_rows, struct softmax_tile *t)
 {
-    const size_t n_classes = args->n_classes, at = begin * n_classes;
-    tile_load((const real *)args->logits + at, n_rows, n_classes, t->x);
+    const size_t n_classes = args->n_classes;
+    ALIGN real lse[TILE];
+    tile_load(&g->logits, first, n_rows, n_classes, t->x);
     tile_softmax(t, n_classes);
-    if (args->lse)
-        tile_lse(t, n_rows, n_classes, (real *)args->lse + begin);
-    if (args->proba) {
-        tile_proba(t, n_classes);
-        tile_store(t->e, n_rows, n_classes, (real *)args->proba + at);
+    if (args->lse.data) {
+        tile_lse(t, n_rows, n_classes, lse);
+        memcpy(g->lse + first, lse, n_rows * sizeof(real));
     }
-    if (args->log_proba) {
+    if (g->proba.wanted) {
+        tile_proba(t, n_classes);
+        tile_store(t->e, n_rows, n_classes, &g->proba, first);
+    }
+    if (g->log_proba.wanted) {
         tile_log_proba(t, n_classes);
-        tile_store(t->e, n_rows, n_classes, (real *)args->log_proba + at);
+        tile_store(t->e, n_rows, n_classes, &g->log_proba, first);
     }
 }
 

@@ -17,6 +17,7 @@ const struct cek_table CEK_TABLE = {
     .cross_entropy = cross_entropy,
     .scan_classes = scan_classes,
     .softmax = softmax,
+    .scratch_size = scratch_size,
     .log_loss = log_loss,
     .unary = unary,
     .chunk_rows = chunk_rows,

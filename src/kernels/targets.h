@@ -1,77 +1,84 @@
 /* Targets of cross-entropy: what a row's labels, probabilities and weights make of each class.
  *
- *     q_c = weight class_weight_c (t_c (1 - label_smoothing) + label_smoothing / n_classes)
+ *     q_c = weight class_weight_c (t_c (1 - label_smoothing) + label_smoothing / n_allowed)
  *
- * t is one-hot for a label.  Every option is in q; the softmax knows none.
+ * t is one-hot for a label; the last term is for allowed classes only.  Every option is in q; the softmax knows none.
  */
 #ifndef CEK_TARGETS_H
 #define CEK_TARGETS_H
 
-#include "block.h"
+#include "rows.h"
 
 enum { IGNORED = -1, INVALID = -2 }; /* labels that are no class */
 
-/* The targets of a group of at most BLOCK rows. */
-struct targets {
-    ALIGN ptrdiff_t label[BLOCK]; /* a class, IGNORED or INVALID; with target_proba: 0 */
-    ALIGN real weight[BLOCK];     /* sample weight; 0 where the label is no class     */
+/* A group of at most BLOCK rows: where their arrays are, and their targets. */
+struct group {
+    struct rows logits, target_proba, allowed, grad, hess, proba, log_proba;
+    ALIGN uint64_t value[BLOCK];  /* labels as they are in memory                       */
+    ALIGN ptrdiff_t label[BLOCK]; /* a class, IGNORED or INVALID; with target_proba: 0  */
+    ALIGN real weight[BLOCK];     /* sample weight; 0 where the label is no class       */
+    ALIGN real loss[BLOCK], lse[BLOCK], scale_grad[BLOCK], scale_hess[BLOCK]; /* results */
 };
 
-static NOINLINE void labels_load(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
-                                 ptrdiff_t *restrict label)
+DEFINE_READ(label_int8, int8_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_int16, int16_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_int32, int32_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_int64, int64_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_uint8, uint8_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_uint16, uint16_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_uint32, uint32_t, UNCHANGED, uint64_t)
+DEFINE_READ(label_uint64, uint64_t, UNCHANGED, uint64_t)
+
+typedef void label_reader(const char *from, ptrdiff_t stride, size_t n, uint64_t *restrict out);
+
+/* By integer type; a negative label becomes a number beyond any class. */
+static label_reader *const label_readers[] = {
+    [CEK_BOOL] = read_label_uint8,    [CEK_INT8] = read_label_int8,
+    [CEK_INT16] = read_label_int16,   [CEK_INT32] = read_label_int32,
+    [CEK_INT64] = read_label_int64,   [CEK_UINT8] = read_label_uint8,
+    [CEK_UINT16] = read_label_uint16, [CEK_UINT32] = read_label_uint32,
+    [CEK_UINT64] = read_label_uint64,
+};
+
+static NOINLINE void labels_check(const uint64_t *restrict value, uint64_t n_classes,
+                                  uint64_t ignored, ptrdiff_t no_match, size_t n,
+                                  ptrdiff_t *restrict label)
 {
-    const char *from = (const char *)args->labels.data + (ptrdiff_t)begin * args->labels.stride;
-    const ptrdiff_t stride = args->labels.stride;
-    const uint64_t n_classes = args->n_classes;
-    const uint64_t ignored = args->ignore ? args->ignore_index : UINT64_MAX;
-    const ptrdiff_t no_match = args->ignore ? IGNORED : INVALID;
-#define READ(ctype)                                                                                \
-    for (size_t i = 0; i < n; i++) {                                                               \
-        ctype v;                                                                                   \
-        memcpy(&v, from + (ptrdiff_t)i * stride, sizeof v);                                        \
-        uint64_t u = (uint64_t)v;                                                                  \
-        label[i] = u == ignored ? no_match : u < n_classes ? (ptrdiff_t)u : INVALID;               \
-    }                                                                                              \
-    break
-    switch (args->labels.type) {
-    case CEK_BOOL:
-    case CEK_UINT8:
-        READ(uint8_t);
-    case CEK_INT8:
-        READ(int8_t);
-    case CEK_INT16:
-        READ(int16_t);
-    case CEK_INT32:
-        READ(int32_t);
-    case CEK_INT64:
-        READ(int64_t);
-    case CEK_UINT16:
-        READ(uint16_t);
-    case CEK_UINT32:
-        READ(uint32_t);
-    case CEK_UINT64:
-        READ(uint64_t);
-    case CEK_FLOAT32:
-    case CEK_FLOAT64:
-        for (size_t i = 0; i < n; i++)
-            label[i] = INVALID;
+    for (size_t i = 0; i < n; i++) {
+        ptrdiff_t in_range = value[i] < n_classes ? (ptrdiff_t)value[i] : INVALID;
+        label[i] = value[i] == ignored ? no_match : in_range;
     }
-#undef READ
 }
 
-static void targets_load(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
-                         struct targets *t)
+static void labels_load(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                        struct group *g)
 {
+    struct runs runs = runs_from(&args->labels, begin);
+    for (size_t i = 0, size; i < n; i += size) {
+        char *from;
+        size = runs_take(&runs, n - i, &from);
+        label_readers[args->labels.type](from, run_stride(&args->labels), size, g->value + i);
+    }
+    labels_check(g->value, args->n_classes, args->ignore ? args->ignore_index : UINT64_MAX,
+                 args->ignore ? IGNORED : INVALID, n, g->label);
+}
+
+/* The targets of rows [begin, begin + n). */
+static void targets_load(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                         struct group *t)
+{
+    rows_locate(&args->target_proba, begin, n, &t->target_proba);
+    rows_locate(&args->allowed, begin, n, &t->allowed);
     if (args->sample_weight.data)
-        block_read(&args->sample_weight, begin, n, t->weight);
+        array_read(&args->sample_weight, begin, n, t->weight);
     else
         for (size_t i = 0; i < n; i++)
             t->weight[i] = 1;
-    if (args->target_proba) {
+    if (args->target_proba.data) {
         memset(t->label, 0, sizeof t->label);
         return;
     }
-    labels_load(args, begin, n, t->label);
+    labels_load(args, begin, n, t);
     for (size_t i = 0; i < n; i++)
         t->weight[i] = t->label[i] < 0 ? 0 : t->weight[i];
 }
@@ -84,52 +91,74 @@ static INLINE real class_weight(const struct cek_cross_entropy_args *args, size_
 /* Is q one-hot: nothing but the label's own class? */
 static INLINE int is_one_hot(const struct cek_cross_entropy_args *args)
 {
-    return !args->target_proba && args->label_smoothing == 0;
+    return !args->target_proba.data && args->label_smoothing == 0;
 }
 
-static NOINLINE void mix(const real *restrict t, const real *restrict class_weight, real weight,
-                         real keep, real spread, size_t n, real *restrict q)
+static NOINLINE void mix(const real *restrict t, const real *restrict class_weight,
+                         const real *restrict allowed, real weight, real keep, real spread,
+                         size_t n, real *restrict q)
 {
     for (size_t i = 0; i < n / LANES * LANES; i++)
-        q[i] = weight * class_weight[i] * fma_(t[i], keep, spread);
+        q[i] = weight * class_weight[i] * fma_(t[i], keep, spread * allowed[i]);
 }
 
-/* q of classes [begin, begin + n) of one row as whole vectors, padded with 0. */
-static void row_coefficients(const struct cek_cross_entropy_args *args, size_t row, real weight,
-                             size_t label, size_t begin, size_t n, real *q)
+/* What the classes that are allowed to row i share of the smoothing: each this much. */
+static real smoothing_share(const struct cek_cross_entropy_args *args, const struct group *g,
+                            size_t i)
 {
-    ALIGN real t[BLOCK] = {0}, w[BLOCK] = {0};
-    const real smoothing = (real)args->label_smoothing;
-    for (size_t i = 0; i < n; i++)
-        w[i] = class_weight(args, begin + i);
-    if (args->target_proba)
-        memcpy(t, (const real *)args->target_proba + row * args->n_classes + begin,
-               n * sizeof(real));
+    ALIGN real allowed[BLOCK];
+    size_t n_allowed = 0;
+    if (args->label_smoothing == 0)
+        return 0;
+    if (!g->allowed.wanted)
+        return (real)args->label_smoothing / (real)args->n_classes;
+    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
+        size_t n = min_size(BLOCK, args->n_classes - begin);
+        row_read(&g->allowed, i, begin, n, allowed);
+        for (size_t j = 0; j < n; j++)
+            n_allowed += allowed[j] != 0;
+    }
+    return (real)args->label_smoothing / (real)(n_allowed ? n_allowed : 1);
+}
+
+/* q of classes [begin, begin + n) of row i as whole vectors, padded with 0. */
+static void row_coefficients(const struct cek_cross_entropy_args *args, const struct group *g,
+                             size_t i, size_t label, real share, size_t begin, size_t n, real *q)
+{
+    ALIGN real t[BLOCK] = {0}, w[BLOCK] = {0}, allowed[BLOCK];
+    for (size_t j = 0; j < n; j++)
+        w[j] = class_weight(args, begin + j);
+    for (size_t j = 0; j < BLOCK; j++)
+        allowed[j] = 1;
+    if (g->allowed.wanted)
+        row_read(&g->allowed, i, begin, n, allowed);
+    if (g->target_proba.wanted)
+        row_read(&g->target_proba, i, begin, n, t);
     else if (label - begin < n)
         t[label - begin] = 1;
-    mix(t, w, weight, 1 - smoothing, smoothing / (real)args->n_classes, whole_vectors(n), q);
+    mix(t, w, allowed, g->weight[i], 1 - (real)args->label_smoothing, share, whole_vectors(n), q);
 }
 
-/* Weight of a row in the mean: weight sum_c t_c class_weight_c, before smoothing. */
-static double row_weight(const struct cek_cross_entropy_args *args, size_t row, real weight,
-                         size_t label)
+/* Weight of row i in the mean: weight sum_c t_c class_weight_c, before smoothing. */
+static double row_weight(const struct cek_cross_entropy_args *args, const struct group *g, size_t i)
 {
     ALIGN real t[BLOCK];
+    const double weight = (double)g->weight[i];
     if (weight == 0)
         return 0;
-    if (!args->target_proba)
-        return (double)weight * (double)class_weight(args, label);
+    if (!g->target_proba.wanted)
+        return weight * (double)class_weight(args, (size_t)g->label[i]);
     struct sum sum = {0, 0};
-    const real *proba = (const real *)args->target_proba + row * args->n_classes;
-    for (size_t i = 0; i < args->n_classes; i += BLOCK) {
-        size_t n = min_size(BLOCK, args->n_classes - i), whole = whole_vectors(n);
+    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
+        size_t n = min_size(BLOCK, args->n_classes - begin), whole = whole_vectors(n);
+        row_read(&g->target_proba, i, begin, n, t);
         for (size_t j = 0; j < n; j++)
-            t[j] = proba[i + j] * class_weight(args, i + j);
+            t[j] *= class_weight(args, begin + j);
         for (size_t j = n; j < whole; j++)
             t[j] = 0;
         sum_add(&sum, block_sum(t, whole));
     }
-    return (double)weight * sum_value(sum);
+    return weight * sum_value(sum);
 }
 
 static NOINLINE size_t count_below(const ptrdiff_t *restrict label, ptrdiff_t bound, size_t n)
@@ -141,28 +170,28 @@ static NOINLINE size_t count_below(const ptrdiff_t *restrict label, ptrdiff_t bo
 }
 
 /* Sum of the weights of n rows. */
-static double rows_weight(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
-                          const struct targets *t)
+static double rows_weight(const struct cek_cross_entropy_args *args, const struct group *g,
+                          size_t n)
 {
     struct sum sum = {0, 0};
     for (size_t i = 0; i < n; i++)
-        sum_add(&sum, row_weight(args, begin + i, t->weight[i], (size_t)t->label[i]));
+        sum_add(&sum, row_weight(args, g, i));
     return sum_value(sum);
 }
 
 /* Weight, count and first invalid label of all rows. */
 static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args)
 {
-    struct targets t;
+    struct group t;
     struct cek_scan scan = {0, 0, -1};
     struct sum weight = {0, 0};
-    const int weighted = args->sample_weight.data || args->class_weight || args->target_proba;
+    const int weighted = args->sample_weight.data || args->class_weight || args->target_proba.data;
     for (size_t begin = 0; begin < args->n_rows; begin += BLOCK) {
         size_t n = min_size(BLOCK, args->n_rows - begin);
         targets_load(args, begin, n, &t);
         size_t kept = n - count_below(t.label, 0, n);
         scan.count += (int64_t)kept;
-        sum_add(&weight, weighted ? rows_weight(args, begin, n, &t) : (double)kept);
+        sum_add(&weight, weighted ? rows_weight(args, &t, n) : (double)kept);
         if (scan.invalid < 0 && count_below(t.label, IGNORED, n))
             for (size_t i = n; i-- > 0;)
                 if (t.label[i] == INVALID)

@@ -66,9 +66,9 @@ static void unary_chunks(const struct cek_unary_args *args, unary_core *core, si
     for (size_t i = begin * CEK_CHUNK; i < stop; i += BLOCK) {
         size_t n = min_size(BLOCK, stop - i);
         const real *x = block_load(&args->input, i, n, 0, in);
-        real *to = block_target(args->out, i, n, x, out);
+        real *to = block_target(&args->out, i, n, x, out);
         core(x, whole_vectors(n), to);
-        block_store(args->out, i, n, to);
+        block_store(&args->out, i, n, to, out);
     }
 }
 

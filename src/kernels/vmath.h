@@ -72,6 +72,19 @@ static INLINE real exp_nonpos(real x)
     return exp_scaled(x, EXP_CUT, EXP_ONE);
 }
 
+/* tanh(x) and e = exp(-2 x) for x >= 0: (1 - e) / (1 + e), where 1 - e is never formed, since exp_parts
+ * tells exp(-2 x) - 1 = (scale - 1) + scale p with full relative accuracy. */
+static INLINE real tanh_parts(real x, real *e)
+{
+    real scale, p, z = -2 * x;
+    exp_parts(z, EXP_ONE, &scale, &p);
+    int gone = z < EXP_CUT;
+    real difference = fma_(scale, p, scale - 1);
+    *e = gone ? 0 : fma_(scale, p, scale);
+    difference = gone ? -1 : difference;
+    return -difference / (2 + difference);
+}
+
 /* log(1 + e) for 0 <= e <= 1.  Double, above sqrt(2) - 1: log(1 + e) = log1p(f) - log(c) with
  * 1 + f = c (1 + e), where c is the double next to sqrt(1/2) whose logarithm is a double too (within
  * 1e-4 ulp); so f stays in [0, sqrt(2) - 1], and a polynomial does without a division.
