@@ -13,25 +13,44 @@ from cekernels._runtime import get_num_threads, set_num_threads, show_config, th
 from cekernels._stats import LossStats
 from cekernels._validation import LabelError
 from cekernels._version import __version__
+from cekernels.divergence import js_divergence, kl_divergence
+from cekernels.focal import sigmoid_focal_loss, softmax_focal_loss
 from cekernels.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
 )
 from cekernels.metrics import log_loss
+from cekernels.nll import nll_loss
+from cekernels.robust import generalized_cross_entropy, poly1_loss
+from cekernels.second_order import (
+    binary_cross_entropy_hvp,
+    cross_entropy_hessian,
+    cross_entropy_hvp,
+)
 
 __all__ = [
     "LabelError",
     "LossStats",
     "__version__",
     "binary_cross_entropy",
+    "binary_cross_entropy_hvp",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "cross_entropy_hessian",
+    "cross_entropy_hvp",
+    "generalized_cross_entropy",
     "get_num_threads",
+    "js_divergence",
+    "kl_divergence",
     "log_loss",
     "metrics",
+    "nll_loss",
+    "poly1_loss",
     "set_num_threads",
     "show_config",
+    "sigmoid_focal_loss",
+    "softmax_focal_loss",
     "special",
     "threads",
 ]

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from cekernels import _parallel, _validation
 from cekernels._layout import as_rows, as_vector
 from cekernels._stats import LossStats
 from cekernels._validation import Array, Denominator, Reduction
+
+# Whether an output is wanted, and the array that takes it.
+Wanted: TypeAlias = tuple[bool, Array | None]
 
 
 @dataclass
@@ -84,9 +87,7 @@ class Call:
 
     def run(self, job: Any, stats: LossStats) -> Any:
         """Run the job and return the value, alone or in front of the other outputs."""
-        divisor = self.divisor(stats)
-        job.scale_grad(1.0 / divisor if divisor else 0.0)
-        _parallel.run(job, self.n_threads)
+        divisor = self.run_scaled(job, stats)
         results = dict(self.outputs)
         loss = results.pop("loss", None)
         value = self.value(job, stats, divisor) if loss is None else unwrap(loss)
@@ -95,6 +96,13 @@ class Call:
             results["scale_grad"] = each.reshape(2, -1).sum(axis=1, dtype=np.float64)
         others = [unwrap(result) for result in results.values()]
         return (value, *others) if others else value
+
+    def run_scaled(self, job: Any, stats: LossStats) -> float:
+        """Run the job with derivatives of what is returned, and return the divisor."""
+        divisor = self.divisor(stats)
+        job.scale_grad(1.0 / divisor if divisor else 0.0)
+        _parallel.run(job, self.n_threads)
+        return divisor
 
     def value(self, job: Any, stats: LossStats, divisor: float) -> float | LossStats:
         """Return the reduced loss."""

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from cekernels._validation import Array
 
-__all__ = ["as_operand", "as_rows", "as_vector"]
+__all__ = ["as_blocks", "as_operand", "as_rows", "as_vector"]
 
 
 def as_operand(array: Array | None) -> Array | None:
@@ -28,6 +28,13 @@ def as_rows(array: Array, axis: int) -> Array:
     if moved.flags.c_contiguous and moved.shape[-1]:
         return moved.reshape(-1, moved.shape[-1])
     return _merged(moved, moved.ndim - 1)
+
+
+def as_blocks(array: Array) -> Array:
+    """Return a view with the last two axes as they are, and the others merged."""
+    if array.flags.c_contiguous:
+        return array.reshape(-1, *array.shape[-2:])
+    return _merged(array, array.ndim - 2)
 
 
 def _merged(array: Array, n_axes: int) -> Array:

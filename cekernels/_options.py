@@ -96,3 +96,111 @@ class ClassesMore(Classes, _MoreWithProba, total=False):
 
     return_lse: bool
     return_scale_grad: bool
+
+
+class SigmoidFocal(Binary, total=False):
+    """`sigmoid_focal_loss`."""
+
+    gamma: float
+    alpha: float | None
+
+
+class SigmoidFocalGrad(SigmoidFocal, _Grad):
+    """`sigmoid_focal_loss`."""
+
+
+class SigmoidFocalMore(SigmoidFocal, _MoreWithProba):
+    """`sigmoid_focal_loss`."""
+
+
+class Divergence(TypedDict, total=False):
+    """`kl_divergence` and `js_divergence`."""
+
+    axis: int
+    sample_weight: ArrayLike | None
+    denominator: Denominator
+    n_threads: int | None
+
+
+class DivergenceGrad(Divergence, _Grad):
+    """`kl_divergence` and `js_divergence`."""
+
+
+class _MoreOfClasses(_MoreWithProba, total=False):
+    return_lse: bool
+
+
+class _MoreOfGrad(TypedDict, total=False):
+    reduction: Reduction
+    return_grad: bool
+    out: Array | None
+    grad_out: Array | None
+
+
+class KlMore(Divergence, _MoreOfClasses):
+    """`kl_divergence`."""
+
+
+class JsMore(Divergence, _MoreOfGrad):
+    """`js_divergence`."""
+
+
+class _Labels(Divergence, total=False):
+    class_weight: ClassWeight
+    ignore_index: int | None
+
+
+class Nll(_Labels, total=False):
+    """`nll_loss`."""
+
+    label_smoothing: float
+
+
+class NllGrad(Nll, _Grad):
+    """`nll_loss`."""
+
+
+class NllMore(Nll, _MoreOfGrad):
+    """`nll_loss`."""
+
+
+class SoftmaxFocal(_Labels, total=False):
+    """`softmax_focal_loss`."""
+
+    gamma: float
+
+
+class SoftmaxFocalGrad(SoftmaxFocal, _Grad):
+    """`softmax_focal_loss`."""
+
+
+class SoftmaxFocalMore(SoftmaxFocal, _MoreOfClasses):
+    """`softmax_focal_loss`."""
+
+
+class Poly1(_Labels, total=False):
+    """`poly1_loss`."""
+
+    epsilon: float
+
+
+class Poly1Grad(Poly1, _Grad):
+    """`poly1_loss`."""
+
+
+class Poly1More(Poly1, _MoreOfClasses):
+    """`poly1_loss`."""
+
+
+class Generalized(_Labels, total=False):
+    """`generalized_cross_entropy`."""
+
+    q: float
+
+
+class GeneralizedGrad(Generalized, _Grad):
+    """`generalized_cross_entropy`."""
+
+
+class GeneralizedMore(Generalized, _MoreOfClasses):
+    """`generalized_cross_entropy`."""

@@ -128,23 +128,33 @@ def as_mask(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> Array
 
 
 def as_class_targets(
-    value: ArrayLike, shape: tuple[int, ...], axis: int
+    value: ArrayLike,
+    name: str,
+    shape: tuple[int, ...],
+    axis: int,
+    only: Literal["labels", "proba"] | None,
 ) -> tuple[Array, None] | tuple[None, Array]:
     """Return targets as labels (integers) or as probabilities (floats): one of the two is None."""
-    array = as_array(value, "targets")
+    array = as_array(value, name)
     if is_floating(array.dtype):
+        if only == "labels":
+            raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         if array.shape != shape:
             raise ValueError(
-                "floating targets are probabilities and must have the shape of logits, "
-                f"{shape}, got {array.shape}; labels must be integers"
+                f"{name if only else f'floating {name} are probabilities and'} must have the shape "
+                f"of logits, {shape}, got {array.shape}"
+                + ("" if only else "; labels must be integers")
             )
         return None, array
+    if only == "proba":
+        raise TypeError(f"{name} must be probabilities, of a float dtype, got {array.dtype}")
     samples = shape[:axis] + shape[axis + 1 :]
     if array.shape != samples:
+        what = name if only else f"integer {name} are labels and"
         which = "the last axis" if axis == len(shape) - 1 else f"axis {axis}"
         raise ValueError(
-            f"integer targets are labels and must have the shape of logits without {which}, "
-            f"{samples}, got {array.shape}; probabilities must be floats"
+            f"{what} must have the shape of logits without {which}, "
+            f"{samples}, got {array.shape}" + ("" if only else "; probabilities must be floats")
         )
     return array, None
 
@@ -252,10 +262,10 @@ def as_clip(value: float | None) -> float:
     return number
 
 
-def as_log_bound(value: float | None) -> float | None:
-    """Return the bound of `log_min`."""
+def as_log_bound(value: float | None) -> float:
+    """Return the bound of `log_min`, -inf for none."""
     if value is None:
-        return None
+        return -math.inf
     number = as_number(value, "log_min")
     if not number <= 0.0:
         raise ValueError(f"log_min must be at most 0 or None, got {value!r}")
@@ -290,13 +300,15 @@ def check_target(scan_index: int, targets: Array) -> None:
         )
 
 
-def check_label(scan_index: int, labels: Array, n_classes: int, ignore_index: int | None) -> None:
+def check_label(
+    scan_index: int, labels: Array, name: str, n_classes: int, ignore_index: int | None
+) -> None:
     """Raise for the first label that is no class, if there is one."""
     if scan_index >= 0:
         where = _position(scan_index, labels.shape) if labels.ndim else ""
         ignored = "" if ignore_index is None else f" or ignore_index={ignore_index}"
         raise LabelError(
-            f"targets{where} is {_element(labels, scan_index)}, but labels must be in "
+            f"{name}{where} is {_element(labels, scan_index)}, but labels must be in "
             f"[0, {n_classes}), the classes of logits{ignored}"
         )
 
@@ -386,3 +398,33 @@ def as_axes(axis: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis must not repeat, got {axis!r}")
     return tuple(sorted(axes))
+
+
+def as_gamma(value: float) -> float:
+    """Return the exponent of a focal loss: with 1000, factors below 1/2 are 0 or subnormal."""
+    number = as_number(value, "gamma")
+    if not 0.0 <= number <= 1000.0:
+        raise ValueError(f"gamma must be in [0, 1000], got {value!r}")
+    return number
+
+
+def as_finite(value: float, name: str) -> float:
+    """Return a finite number."""
+    number = as_number(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
+def as_power(value: float) -> float:
+    """Return the exponent of the generalised cross-entropy."""
+    number = as_number(value, "q")
+    if not 1e-6 <= number <= 1.0:
+        raise ValueError(f"q must be in [1e-6, 1], got {value!r}; its limit 0 is cross_entropy")
+    return number
+
+
+def check_reduced(reduction: str) -> None:
+    """Raise where a Hessian is asked for of what is not one number."""
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")

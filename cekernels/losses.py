@@ -5,8 +5,9 @@ from typing import Any, Unpack, overload
 from numpy.typing import ArrayLike
 
 from cekernels import _kernels, _validation
-from cekernels._call import Call
-from cekernels._layout import as_operand, as_rows, as_vector
+from cekernels._binary import binary_loss, binary_problem
+from cekernels._classes import class_loss, class_problem
+from cekernels._layout import as_operand
 from cekernels._options import (
     Binary,
     BinaryGrad,
@@ -21,7 +22,6 @@ from cekernels._options import (
     Stats,
     Sum,
 )
-from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, ClassWeight, Denominator, Reduction
 
@@ -173,19 +173,25 @@ def binary_cross_entropy_with_logits(
         result = _kernels.plain_binary(logits, targets, return_grad, grad_out)
         if result is not None:
             return result
-    return _binary(
-        logits,
-        targets,
-        "logits",
-        sample_weight=sample_weight,
-        pos_weight=pos_weight,
-        label_smoothing=label_smoothing,
-        ignore_value=ignore_value,
+    return binary_loss(
+        _kernels.Binary,
+        binary_problem(
+            logits,
+            targets,
+            sample_weight=sample_weight,
+            pos_weight=pos_weight,
+            label_smoothing=label_smoothing,
+            ignore_value=ignore_value,
+        ),
+        {
+            "loss": (reduction == "none", out),
+            "grad": (return_grad, grad_out),
+            "hess": (return_hess, hess_out),
+            "proba": (return_proba, proba_out),
+        },
         reduction=reduction,
         denominator=denominator,
-        wanted={"grad": return_grad, "hess": return_hess, "proba": return_proba},
-        given={"loss": out, "grad": grad_out, "hess": hess_out, "proba": proba_out},
-        check_values=check,
+        check=check,
         n_threads=n_threads,
     )
 
@@ -297,22 +303,40 @@ def binary_cross_entropy(
     >>> binary_cross_entropy([0.0], [1]), round(binary_cross_entropy([0.0], [1], eps=1e-7), 4)
     (inf, 16.1181)
     """
-    return _binary(
+    problem = binary_problem(
         probs,
         targets,
-        "probs",
+        name="probs",
         sample_weight=sample_weight,
         label_smoothing=label_smoothing,
         ignore_value=ignore_value,
+    )
+    p, q = problem.values, None
+    if complement is not None:
+        q = _validation.as_shaped(complement, "complement", p.shape)
+        problem.inputs["complement"] = complement
+    clip, bound = _validation.as_clip(eps), _validation.as_log_bound(log_min)
+
+    def make_job(*arguments: Any) -> _kernels.Probs:
+        job = _kernels.Probs(as_operand(q), clip, bound, *arguments)
+        if check:
+            _validation.check_proba(job.scan_probs(), p, "probs")
+        if check and q is not None:
+            _validation.check_proba(job.scan_complement(), q, "complement")
+        return job
+
+    return binary_loss(
+        make_job,
+        problem,
+        {
+            "loss": (reduction == "none", out),
+            "grad": (return_grad, grad_out),
+            "hess": (return_hess, hess_out),
+        },
         reduction=reduction,
         denominator=denominator,
-        wanted={"grad": return_grad, "hess": return_hess},
-        given={"loss": out, "grad": grad_out, "hess": hess_out},
-        check_values=check,
+        check=check,
         n_threads=n_threads,
-        eps=eps,
-        log_min=log_min,
-        complement=complement,
     )
 
 
@@ -490,127 +514,30 @@ def cross_entropy(
         result = _kernels.plain_cross_entropy(logits, targets, return_grad, grad_out)
         if result is not None:
             return result
-    x, axis = _validation.as_logits(logits, "logits", axis)
-    samples, n_classes = x.shape[:axis] + x.shape[axis + 1 :], x.shape[axis]
-    dtype = _validation.computed_dtype(x.dtype)
-    labels, target_proba = _validation.as_class_targets(targets, x.shape, axis)
-    weight = _validation.as_broadcast(sample_weight, "sample_weight", samples)
-    ignored = _validation.as_ignored_label(ignore_index, labels)
-    weight_of_class = _validation.as_class_weight(class_weight, n_classes, dtype, labels, ignored)
-    allowed = _validation.as_mask(where, "where", x.shape)
-    smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
-    call = Call(reduction, denominator, effective_threads(n_threads))
-    call.add("loss", reduction == "none", out, samples, dtype)
-    call.add("grad", return_grad, grad_out, x.shape, x.dtype, x)
-    call.add("hess", return_hess, hess_out, x.shape, x.dtype, x)
-    call.add("proba", return_proba, proba_out, x.shape, x.dtype, x)
-    call.add("lse", return_lse, None, samples, dtype)
-    call.add("scale_grad", return_scale_grad, None, (2, *samples), dtype)
-    call.check_memory(
+    return class_loss(
+        _kernels.CrossEntropy,
+        class_problem(
+            logits,
+            targets,
+            axis=axis,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            ignore_index=ignore_index,
+            where=where,
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+            softcap=softcap,
+            logit_scale=logit_scale,
+        ),
         {
-            "logits": logits,
-            "targets": targets,
-            "sample_weight": sample_weight,
-            "class_weight": class_weight,
-            "where": where,
-        }
+            "loss": (reduction == "none", out),
+            "grad": (return_grad, grad_out),
+            "hess": (return_hess, hess_out),
+            "proba": (return_proba, proba_out),
+            "lse": (return_lse, None),
+        },
+        reduction=reduction,
+        denominator=denominator,
+        n_threads=n_threads,
+        scale_grad=return_scale_grad,
     )
-    derivatives = call.outputs.get("scale_grad")
-    job = _kernels.CrossEntropy(
-        as_rows(x, axis),
-        None if labels is None else as_vector(labels),
-        None if target_proba is None else as_rows(target_proba, axis),
-        None if allowed is None else as_rows(allowed, axis),
-        as_operand(weight),
-        weight_of_class,
-        smoothing,
-        ignored,
-        _validation.as_size(z_loss, "z_loss"),
-        0.0 if softcap is None else _validation.as_positive(softcap, "softcap"),
-        _validation.as_positive(logit_scale, "logit_scale"),
-        call.vector("loss"),
-        call.rows("grad", axis),
-        call.rows("hess", axis),
-        call.rows("proba", axis),
-        call.vector("lse"),
-        None if derivatives is None else as_vector(derivatives[0, ...]),
-        None if derivatives is None else as_vector(derivatives[1, ...]),
-    )
-    n_samples = x.size // n_classes
-    stats = LossStats(0.0, float(n_samples), n_samples)
-    if labels is not None or call.needs_weight:
-        total_weight, count, invalid = job.scan()
-        if labels is not None:
-            _validation.check_label(invalid, labels, n_classes, ignore_index)
-        stats = LossStats(0.0, total_weight, count)
-    return call.run(job, stats)
-
-
-def _binary(
-    values: ArrayLike,
-    targets: ArrayLike,
-    name: str,
-    *,
-    sample_weight: ArrayLike | None,
-    pos_weight: ArrayLike | None = None,
-    label_smoothing: float,
-    ignore_value: float | None,
-    reduction: Reduction,
-    denominator: Denominator,
-    wanted: dict[str, bool],
-    given: dict[str, Array | None],
-    check_values: bool,
-    n_threads: int | None,
-    eps: float | None = None,
-    log_min: float | None = None,
-    complement: ArrayLike | None = None,
-) -> Any:
-    x = _validation.as_floats(values, name)
-    dtype = _validation.computed_dtype(x.dtype)
-    y = _validation.as_shaped(targets, "targets", x.shape)
-    q = None if complement is None else _validation.as_shaped(complement, "complement", x.shape)
-    weight = _validation.as_broadcast(sample_weight, "sample_weight", x.shape)
-    weight_of_positive = _validation.as_broadcast(pos_weight, "pos_weight", x.shape)
-    smoothing = _validation.as_fraction(label_smoothing, "label_smoothing")
-    ignored = None if ignore_value is None else _validation.as_number(ignore_value, "ignore_value")
-    call = Call(reduction, denominator, effective_threads(n_threads))
-    call.add("loss", reduction == "none", given["loss"], x.shape, dtype)
-    for output, is_wanted in wanted.items():
-        call.add(output, is_wanted, given[output], x.shape, x.dtype, x)
-    call.check_memory(
-        {
-            name: values,
-            "complement": complement,
-            "targets": targets,
-            "sample_weight": sample_weight,
-            "pos_weight": pos_weight,
-        }
-    )
-    job = _kernels.Binary(
-        as_vector(x),
-        as_vector(y),
-        as_operand(weight),
-        as_operand(weight_of_positive),
-        smoothing,
-        ignored,
-        call.vector("loss"),
-        call.vector("grad"),
-        call.vector("hess"),
-        call.vector("proba"),
-        name == "probs",
-        _validation.as_clip(eps),
-        _validation.as_log_bound(log_min),
-        as_operand(q),
-    )
-    if check_values and name == "probs":
-        _validation.check_proba(job.scan_probs(), x, "probs")
-        if q is not None:
-            _validation.check_proba(job.scan_complement(), q, "complement")
-    stats = LossStats(0.0, float(x.size), x.size)
-    check_targets = check_values and y.dtype.kind != "b"
-    if check_targets or weight is not None or ignored is not None:
-        total_weight, count, invalid = job.scan()
-        if check_targets:
-            _validation.check_target(invalid, y)
-        stats = LossStats(0.0, total_weight, count)
-    return call.run(job, stats)

@@ -35,6 +35,10 @@ LOG1P_UNIT = CEK_LOG1P_UNIT
 LOG1P_NONNEG = CEK_LOG1P_NONNEG
 LOG_UNIT = CEK_LOG_UNIT
 
+OUTER_FOCAL = CEK_OUTER_FOCAL
+OUTER_POLY1 = CEK_OUTER_POLY1
+OUTER_POWER = CEK_OUTER_POWER
+
 cdef size_t n_isas
 cdef const cek_isa *isas = cek_isas(&n_isas)
 cdef const cek_isa *active = &isas[0]
@@ -108,6 +112,7 @@ cdef cek_array operand(object array) noexcept:
 
 
 cdef ptrdiff_t[9] item_strides
+cdef int item_size
 for item_size in range(9):
     item_strides[item_size] = item_size
 
@@ -159,32 +164,26 @@ cdef class Job:
 
 
 cdef class Binary(Job):
-    """Binary cross-entropy, from logits or from probabilities."""
+    """Binary cross-entropy of logits."""
 
     cdef cek_binary_args args
-    cdef bint from_probs
 
     def __init__(
         self, input, targets, sample_weight, pos_weight, double label_smoothing, ignore_value,
-        loss, grad, hess, proba, bint from_probs=False, double eps=0.0, log_min=None,
-        complement=None,
+        loss, grad, hess, proba,
     ):
-        self.arrays = (
-            input, targets, sample_weight, pos_weight, loss, grad, hess, proba, complement
-        )
+        self.arrays = (input, targets, sample_weight, pos_weight, loss, grad, hess, proba)
         self.table = table_of(input)
-        self.from_probs = from_probs
         self.args.n = cnp.PyArray_SIZE(input)
         self.args.input = operand(input)
-        self.args.complement = operand(complement)
+        self.args.complement = operand(None)
         self.args.targets = operand(targets)
         self.args.sample_weight = operand(sample_weight)
         self.args.pos_weight = operand(pos_weight)
+        self.args.neg_weight = 1.0
         self.args.label_smoothing = label_smoothing
         self.args.ignore = ignore_value is not None
         self.args.ignore_value = ignore_value or 0.0
-        self.args.eps = eps
-        self.args.log_min = float("-inf") if log_min is None else log_min
         self.args.grad_scale = 1.0
         self.args.loss = operand(loss)
         self.args.grad = operand(grad)
@@ -203,6 +202,26 @@ cdef class Binary(Job):
             cek_flags_restore(flags)
         return scan.weight, scan.count, scan.invalid
 
+    def scale_grad(self, double factor):
+        """Multiply the gradient and the Hessian by factor."""
+        self.args.grad_scale = factor
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        self.table.bce_logits(&self.args, begin, end, <double *> cnp.PyArray_DATA(self.sums))
+
+
+cdef class Probs(Binary):
+    """Binary cross-entropy of probabilities: the arguments of `Binary` after its own."""
+
+    cdef object complement  # keeps the memory alive
+
+    def __init__(self, complement, double eps, double log_min, *args):
+        Binary.__init__(self, *args)
+        self.complement = complement
+        self.args.complement = operand(complement)
+        self.args.eps = eps
+        self.args.log_min = log_min
+
     def scan_probs(self):
         """Index of the first probability outside [0, 1], or -1."""
         return self.first_outside(&self.args.input)
@@ -220,16 +239,41 @@ cdef class Binary(Job):
             cek_flags_restore(flags)
         return scan.invalid
 
-    def scale_grad(self, double factor):
-        """Multiply the gradient and the Hessian by factor."""
-        self.args.grad_scale = factor
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        self.table.bce_probs(&self.args, begin, end, <double *> cnp.PyArray_DATA(self.sums))
+
+
+cdef class Focal(Binary):
+    """Focal loss of logits: the arguments of `Binary` after its own."""
+
+    def __init__(self, double gamma, double neg_weight, *args):
+        Binary.__init__(self, *args)
+        self.args.gamma = gamma
+        self.args.neg_weight = neg_weight
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
-        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
-        if self.from_probs:
-            self.table.bce_probs(&self.args, begin, end, sums)
-        else:
-            self.table.bce_logits(&self.args, begin, end, sums)
+        self.table.focal(&self.args, begin, end, <double *> cnp.PyArray_DATA(self.sums))
+
+
+cdef class BinaryHvp(Binary):
+    """Product of a vector with the Hessian of binary cross-entropy from logits."""
+
+    cdef object product  # keeps the memory alive
+    cdef cek_array vector
+    cdef cek_array out
+
+    def __init__(self, vector, out, *args):
+        Binary.__init__(self, *args)
+        self.product = (vector, out)
+        self.vector = operand(vector)
+        self.out = operand(out)
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        cdef cek_binary_hvp_args call
+        call.problem = self.args
+        call.vector = self.vector
+        call.out = self.out
+        self.table.binary_hvp(&call, begin, end)
 
 
 cdef class CrossEntropy(Job):
@@ -261,6 +305,8 @@ cdef class CrossEntropy(Job):
         self.args.logit_scale = logit_scale
         self.args.ignore = ignore_index is not None
         self.args.ignore_index = (ignore_index or 0) & 0xFFFFFFFFFFFFFFFF  # as uint64_t wraps
+        self.args.outer = CEK_OUTER_NONE
+        self.args.outer_parameter = 0.0
         self.args.grad_scale = 1.0
         self.args.loss = operand(loss)
         self.args.grad = operand(grad)
@@ -289,9 +335,76 @@ cdef class CrossEntropy(Job):
         """Multiply the gradients and Hessians by factor."""
         self.args.grad_scale = factor
 
+    cdef size_t row_size(self) noexcept:
+        """Bytes of a row of logits as they are computed."""
+        return self.args.n_classes * (4 if self.table == active.f32 else 8)
+
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
         self.table.cross_entropy(&self.args, begin, end, sums, scratch)
+
+
+cdef class OuterCrossEntropy(CrossEntropy):
+    """An outer function of the cross-entropy of labels: its arguments before those of its own."""
+
+    def __init__(self, int outer, double parameter, *args):
+        CrossEntropy.__init__(self, *args)
+        self.args.outer = <cek_outer> outer
+        self.args.outer_parameter = parameter
+
+
+cdef class Nll(CrossEntropy):
+    """Negative log likelihood: log-probabilities in place of the logits."""
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        self.table.nll(&self.args, begin, end, sums, scratch)
+
+
+cdef class KlDivergence(CrossEntropy):
+    """Kullback-Leibler divergence of the softmax of logits from probabilities."""
+
+    def __init__(self, *args):
+        CrossEntropy.__init__(self, *args)
+        self.scratch_size = self.row_size()
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        self.table.kl_divergence(&self.args, begin, end, sums, scratch)
+
+
+cdef class JsDivergence(CrossEntropy):
+    """Jensen-Shannon divergence of the softmax of logits from probabilities."""
+
+    def __init__(self, *args):
+        CrossEntropy.__init__(self, *args)
+        self.scratch_size = self.row_size()
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
+        self.table.js_divergence(&self.args, begin, end, sums, scratch)
+
+
+cdef class CrossEntropyHvp(CrossEntropy):
+    """Product of an array with the Hessian of cross-entropy; without the array, its blocks."""
+
+    cdef object product  # keeps the memory alive
+    cdef cek_array vector
+    cdef cek_array out
+
+    def __init__(self, vector, out, *args):
+        CrossEntropy.__init__(self, *args)
+        self.product = (vector, out)
+        self.vector = operand(vector)
+        self.out = operand(out)
+        self.scratch_size = self.row_size()
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        cdef cek_cross_entropy_hvp_args call
+        call.problem = self.args
+        call.vector = self.vector
+        call.out = self.out
+        self.table.cross_entropy_hvp(&call, begin, end, scratch)
 
 
 cdef class Softmax(Job):
@@ -439,6 +552,7 @@ def plain_binary(logits, targets, bint return_grad, grad_out):
     args.targets = flat(targets)
     if grad is not None:
         args.grad = flat(grad)
+    args.neg_weight = 1.0
     args.grad_scale = 1.0 / args.n
     if args.n < PLAIN_NOGIL:
         if not run_plain_binary(table, &args, n_chunks, sums):

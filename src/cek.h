@@ -45,7 +45,8 @@ struct cek_array {
 enum { CEK_CHUNK = 16384 };
 
 /* Binary cross-entropy of n independent entries, from logits or from probabilities.
- * y' = y (1 - label_smoothing) + label_smoothing / 2; a = weight pos_weight y'; b = weight (1 - y').
+ * y' = y (1 - label_smoothing) + label_smoothing / 2; a = weight pos_weight y'; b = weight neg_weight
+ * (1 - y').
  */
 struct cek_binary_args {
     size_t n;
@@ -54,6 +55,8 @@ struct cek_binary_args {
     struct cek_array targets;        /* y, in [0, 1]                                           */
     struct cek_array sample_weight;  /* absent: 1                                              */
     struct cek_array pos_weight;     /* absent: 1                                              */
+    double neg_weight;              /* 1 but for focal                                        */
+    double gamma;                   /* focal alone: in [0, 1000]                              */
     double label_smoothing;       /* in [0, 1]                                              */
     double ignore_value;          /* entries with this target count for nothing; may be NaN */
     int ignore;                   /* whether ignore_value is set                            */
@@ -66,6 +69,14 @@ struct cek_binary_args {
     struct cek_array proba;         /* of the type of input: sigma(logits); from logits only  */
 };
 
+/* What the loss makes of l = -log p_y: an outer function phi. */
+enum cek_outer {
+    CEK_OUTER_NONE,  /* l                                              */
+    CEK_OUTER_FOCAL, /* (1 - e^-l)^parameter l, parameter in [0, 1000] */
+    CEK_OUTER_POLY1, /* l + parameter (1 - e^-l)                       */
+    CEK_OUTER_POWER  /* (1 - e^(-parameter l)) / parameter, in (0, 1]  */
+};
+
 /* Softmax cross-entropy of n_rows rows of n_classes logits.  The last axis of `logits`, and of every
  * array [n_rows, n_classes], runs over the classes, the axes before it over the rows in C order.
  *
@@ -73,7 +84,9 @@ struct cek_binary_args {
  *     q_c = weight class_weight_c (t_c (1 - label_smoothing) + label_smoothing / n_allowed)
  *     loss = sum_c q_c (lse(v) - v_c) + z_loss omega lse(v)^2,  omega = weight sum_c class_weight_c t_c
  *
- * The targets are labels (t is one-hot) or target_proba.
+ * The targets are labels (t is one-hot) or target_proba.  nll takes log-probabilities in place of the
+ * logits, and writes loss and grad; the divergences take target_proba without class_weight and
+ * label_smoothing, that of Jensen and Shannon writes loss and grad.
  */
 struct cek_cross_entropy_args {
     size_t n_rows;
@@ -90,6 +103,8 @@ struct cek_cross_entropy_args {
     double logit_scale;             /* positive                                                 */
     uint64_t ignore_index;          /* rows with this label count for nothing                   */
     int ignore;                     /* whether ignore_index is set                              */
+    enum cek_outer outer;           /* of labels, without any option of the logits or smoothing */
+    double outer_parameter;
     double grad_scale;              /* factor of grad, hess, scale_grad and scale_hess          */
     struct cek_array loss;          /* real[n_rows]                                             */
     struct cek_array grad;          /* [n_rows, n_classes]; may be the logits themselves        */
@@ -99,6 +114,19 @@ struct cek_cross_entropy_args {
     struct cek_array lse;           /* real[n_rows]: logsumexp(v)                               */
     struct cek_array scale_grad;    /* real[n_rows]: derivative of the loss in logit_scale      */
     struct cek_array scale_hess;    /* real[n_rows]: second derivative                          */
+};
+
+/* Products with the Hessians of the two losses, and the blocks of the second. */
+struct cek_binary_hvp_args {
+    struct cek_binary_args problem; /* without outputs        */
+    struct cek_array vector;        /* n                      */
+    struct cek_array out;           /* n; not the logits      */
+};
+
+struct cek_cross_entropy_hvp_args {
+    struct cek_cross_entropy_args problem; /* without outputs and outer              */
+    struct cek_array vector;               /* [n_rows, n_classes]; absent: the blocks */
+    struct cek_array out; /* [n_rows, n_classes], or [n_rows, n_classes, n_classes]  */
 };
 
 /* Log loss of n_rows labels by the probabilities that their rows give to them.
@@ -146,10 +174,20 @@ struct cek_unary_args {
 struct cek_table {
     void (*bce_logits)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     void (*bce_probs)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
+    void (*focal)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
+    void (*binary_hvp)(const struct cek_binary_hvp_args *, size_t begin, size_t end);
     struct cek_scan (*scan_binary)(const struct cek_binary_args *);
     struct cek_scan (*scan_probs)(const struct cek_array *, size_t n);
     void (*cross_entropy)(const struct cek_cross_entropy_args *, size_t begin, size_t end,
                           double *sums, void *scratch);
+    void (*nll)(const struct cek_cross_entropy_args *, size_t begin, size_t end, double *sums,
+                void *scratch);
+    void (*kl_divergence)(const struct cek_cross_entropy_args *, size_t begin, size_t end,
+                          double *sums, void *scratch);
+    void (*js_divergence)(const struct cek_cross_entropy_args *, size_t begin, size_t end,
+                          double *sums, void *scratch);
+    void (*cross_entropy_hvp)(const struct cek_cross_entropy_hvp_args *, size_t begin, size_t end,
+                              void *scratch);
     struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *);
     void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end, void *scratch);
     size_t (*scratch_size)(

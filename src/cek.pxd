@@ -35,6 +35,8 @@ cdef extern from "cek.h" nogil:
         cek_array targets
         cek_array sample_weight
         cek_array pos_weight
+        double neg_weight
+        double gamma
         double label_smoothing
         double ignore_value
         int ignore
@@ -45,6 +47,12 @@ cdef extern from "cek.h" nogil:
         cek_array grad
         cek_array hess
         cek_array proba
+
+    enum cek_outer:
+        CEK_OUTER_NONE
+        CEK_OUTER_FOCAL
+        CEK_OUTER_POLY1
+        CEK_OUTER_POWER
 
     struct cek_cross_entropy_args:
         size_t n_rows
@@ -61,6 +69,8 @@ cdef extern from "cek.h" nogil:
         double logit_scale
         uint64_t ignore_index
         int ignore
+        cek_outer outer
+        double outer_parameter
         double grad_scale
         cek_array loss
         cek_array grad
@@ -70,6 +80,16 @@ cdef extern from "cek.h" nogil:
         cek_array lse
         cek_array scale_grad
         cek_array scale_hess
+
+    struct cek_binary_hvp_args:
+        cek_binary_args problem
+        cek_array vector
+        cek_array out
+
+    struct cek_cross_entropy_hvp_args:
+        cek_cross_entropy_args problem
+        cek_array vector
+        cek_array out
 
     struct cek_log_loss_args:
         size_t n_rows
@@ -104,10 +124,24 @@ cdef extern from "cek.h" nogil:
     struct cek_table:
         void (*bce_logits)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
         void (*bce_probs)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
+        void (*focal)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
+        void (*binary_hvp)(const cek_binary_hvp_args *, size_t, size_t) noexcept nogil
         cek_scan (*scan_binary)(const cek_binary_args *) noexcept nogil
         cek_scan (*scan_probs)(const cek_array *, size_t) noexcept nogil
         void (*cross_entropy)(
             const cek_cross_entropy_args *, size_t, size_t, double *, void *
+        ) noexcept nogil
+        void (*nll)(
+            const cek_cross_entropy_args *, size_t, size_t, double *, void *
+        ) noexcept nogil
+        void (*kl_divergence)(
+            const cek_cross_entropy_args *, size_t, size_t, double *, void *
+        ) noexcept nogil
+        void (*js_divergence)(
+            const cek_cross_entropy_args *, size_t, size_t, double *, void *
+        ) noexcept nogil
+        void (*cross_entropy_hvp)(
+            const cek_cross_entropy_hvp_args *, size_t, size_t, void *
         ) noexcept nogil
         cek_scan (*scan_classes)(const cek_cross_entropy_args *) noexcept nogil
         void (*softmax)(const cek_cross_entropy_args *, size_t, size_t, void *) noexcept nogil

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cekernels import LossStats, binary_cross_entropy, binary_cross_entropy_with_logits
-from cekernels import cross_entropy
+from cekernels import cross_entropy, generalized_cross_entropy, js_divergence, kl_divergence
+from cekernels import nll_loss, poly1_loss, sigmoid_focal_loss, softmax_focal_loss
 
 Array = NDArray[Any]
 x, y = np.zeros((3, 2)), np.zeros((3, 2))
@@ -36,6 +37,15 @@ assert_type(
 )
 assert_type(cross_entropy(x, y, reduction="stats").mean, float)
 
+assert_type(sigmoid_focal_loss(x, y, gamma=1.0, alpha=0.25), float)
+assert_type(softmax_focal_loss(x, [0, 1, 0], axis=0, return_grad=True), tuple[float, Array])
+assert_type(poly1_loss(x, [0, 1, 0], epsilon=2.0, reduction="none"), Array)
+assert_type(generalized_cross_entropy(x, [0, 1, 0], q=0.5, reduction="stats"), LossStats)
+assert_type(kl_divergence(x, y, reduction="none", return_grad=True), tuple[Array, Array])
+assert_type(kl_divergence(x, y, return_hess=True, return_lse=True), Any)
+assert_type(js_divergence(x, y, sample_weight=2.0), float)
+assert_type(nll_loss(x, y, label_smoothing=0.1, reduction="sum"), float)
+
 flag: bool = bool(x.size)
 assert_type(cross_entropy(x, y, return_grad=flag), Any)
 assert_type(cross_entropy(x, y, reduction="none", return_hess=True, return_lse=True), Any)
@@ -43,6 +53,8 @@ assert_type(cross_entropy(x, y, reduction="none", return_hess=True, return_lse=T
 cross_entropy(x, y, reduction="average")  # type: ignore[call-overload]
 cross_entropy(x, y, pos_weight=2.0)  # type: ignore[call-overload]
 binary_cross_entropy(x, y, return_proba=True)  # type: ignore[call-overload]
+js_divergence(x, y, return_hess=True)  # type: ignore[call-overload]
+poly1_loss(x, y, label_smoothing=0.1)  # type: ignore[call-overload]
 binary_cross_entropy_with_logits(x, y, "sum")  # type: ignore[call-overload]
 """
 

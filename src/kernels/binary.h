@@ -45,7 +45,7 @@ struct binary_scratch {
 static INLINE int binary_is_plain(const struct cek_binary_args *args)
 {
     return !args->sample_weight.data && !args->pos_weight.data && !args->ignore &&
-           args->label_smoothing == 0;
+           args->neg_weight == 1 && args->label_smoothing == 0;
 }
 
 static const real *block_load_or_one(const struct cek_array *in, size_t begin, size_t n,
@@ -88,16 +88,26 @@ static NOINLINE void complement(const real *restrict a, size_t n, real *restrict
 }
 
 static NOINLINE void coefficients(const real *restrict y, const real *restrict weight,
-                                  const real *restrict pos_weight, real smoothing, size_t n,
-                                  real *restrict a, real *restrict b)
+                                  const real *restrict pos_weight, real neg_weight, real smoothing,
+                                  size_t n, real *restrict a, real *restrict b)
 {
     const real keep = 1 - smoothing, half = REAL(0.5) * smoothing;
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real y_pos = fma_(y[i], keep, half), y_neg = fma_(1 - y[i], keep, half);
-        real w_pos = weight[i] * pos_weight[i];
+        real w_pos = weight[i] * pos_weight[i], w_neg = weight[i] * neg_weight;
         a[i] = w_pos == 0 ? 0 : w_pos * y_pos;
-        b[i] = weight[i] == 0 ? 0 : weight[i] * y_neg;
+        b[i] = w_neg == 0 ? 0 : w_neg * y_neg;
     }
+}
+
+/* a and b of n entries with targets y, in s. */
+static void binary_coefficients(const struct cek_binary_args *args, const real *y, size_t begin,
+                                size_t n, struct binary_scratch *s)
+{
+    const real *weight = binary_weights(args, y, begin, n, s->weight);
+    const real *pos_weight = block_load_or_one(&args->pos_weight, begin, n, s->pos_weight);
+    coefficients(y, weight, pos_weight, (real)args->neg_weight, (real)args->label_smoothing,
+                 whole_vectors(n), s->a, s->b);
 }
 
 /* Entries without weight (a = b = 0) count for nothing, whatever x holds there. */
@@ -134,9 +144,7 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
         core(args, x, q, y, s->b, whole, loss, grad, hess, proba);
     }
     if (!plain) {
-        const real *weight = binary_weights(args, y, begin, n, s->weight);
-        const real *pos_weight = block_load_or_one(&args->pos_weight, begin, n, s->pos_weight);
-        coefficients(y, weight, pos_weight, (real)args->label_smoothing, whole, s->a, s->b);
+        binary_coefficients(args, y, begin, n, s);
         core(args, x, q, s->a, s->b, whole, loss, grad, hess, proba);
         clear_weightless(s->a, s->b, whole, loss, grad, hess);
     }

@@ -40,25 +40,27 @@ static void group_store(const struct cek_cross_entropy_args *args, size_t begin,
         array_write(&args->scale_hess, begin, n, g->scale_hess);
 }
 
-/* Losses of a group of n rows, in g->loss. */
+/* Losses and results of n rows, which are located, with their targets. */
+typedef void class_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                         struct group *g, real *scratch);
+
 static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
                                 struct group *g, real *scratch)
 {
-    group_locate(args, begin, n, g);
-    targets_load(args, begin, n, g);
     if (args->n_classes > NARROW) {
         for (size_t i = 0; i < n; i++)
             g->loss[i] = cross_entropy_row(args, g, i, begin + i + 1 < args->n_rows, scratch);
     } else {
         struct narrow tile;
-        for (size_t i = 0; i < n; i += TILE)
-            cross_entropy_tile(args, g, i, min_size(TILE, n - i), &tile);
+        for (size_t i = 0; i < n; i += TILE) {
+            narrow_load(args, g, i, min_size(TILE, n - i), &tile);
+            narrow_store(args, g, i, min_size(TILE, n - i), &tile);
+        }
     }
-    group_store(args, begin, n, g);
 }
 
-static void cross_entropy(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
-                          double *sums, void *scratch)
+static void class_chunks(const struct cek_cross_entropy_args *args, class_group *group,
+                         size_t begin, size_t end, double *sums, void *scratch)
 {
     const size_t rows = chunk_rows(args->n_classes);
     double group_sums[CEK_CHUNK / BLOCK];
@@ -67,13 +69,22 @@ static void cross_entropy(const struct cek_cross_entropy_args *args, size_t begi
         size_t n_groups = 0, stop = min_size((chunk + 1) * rows, args->n_rows);
         for (size_t i = chunk * rows; i < stop; i += BLOCK) {
             size_t n = min_size(BLOCK, stop - i);
-            cross_entropy_group(args, i, n, &g, scratch);
+            group_locate(args, i, n, &g);
+            targets_load(args, i, n, &g);
+            group(args, i, n, &g, scratch);
+            group_store(args, i, n, &g);
             for (size_t j = n; j < whole_vectors(n); j++)
                 g.loss[j] = 0;
             group_sums[n_groups++] = block_sum(g.loss, whole_vectors(n));
         }
         sums[chunk] = cek_tree_sum(group_sums, n_groups);
     }
+}
+
+static void cross_entropy(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
+                          double *sums, void *scratch)
+{
+    class_chunks(args, cross_entropy_group, begin, end, sums, scratch);
 }
 
 static void softmax_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,

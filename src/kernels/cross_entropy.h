@@ -5,12 +5,14 @@
  *     hess_c = B p_c (1 - p_c) + 2 z omega p_c^2,      B = A + 2 z omega lse
  *
  * with respect to v.  Every term of the loss is non-negative, and no gradient subtracts numbers near
- * 1, so both keep their relative accuracy where the prediction is confident and right.
+ * 1, so both keep their relative accuracy where the prediction is confident and right.  An outer
+ * function of the loss (outer.h) multiplies A, R and q by its slope, and gives the Hessian a term more.
  */
 #ifndef CEK_CROSS_ENTROPY_H
 #define CEK_CROSS_ENTROPY_H
 
 #include "logits.h"
+#include "outer.h"
 #include "row.h"
 #include "targets.h"
 #include "tile.h"
@@ -75,9 +77,9 @@ static NOINLINE int block_any(const real *restrict q, size_t n)
 }
 
 /* What a row's q adds up to: A, R, q_k, sum_{c != k} q_c (m - v_c); pull = 2 z omega lse and
- * square = 2 z omega; live: does the row count? */
+ * square = 2 z omega; bend = A phi'' of an outer function; live: does the row count? */
 struct row_targets {
-    double all, rest, at_argmax, distance, pull, square;
+    double all, rest, at_argmax, distance, pull, square, bend;
     real share;
     size_t label;
     int live;
@@ -125,6 +127,21 @@ static void mixed_targets(const struct cek_cross_entropy_args *args, const struc
 static INLINE double finite_pull(double pull)
 {
     return isfinite(pull) ? pull : 0;
+}
+
+/* The outer function of a row's loss: returns A phi, multiplies the rest by phi', sets the bend. */
+static double outer_targets(const struct cek_cross_entropy_args *args, real v_label,
+                            const struct softmax_row *row, struct row_targets *t)
+{
+    ALIGN real l[LANES], low[LANES], value[LANES], slope[LANES], curvature[LANES];
+    l[0] = nll_of(row->max, v_label, t->label == row->argmax, row->log1p, low);
+    for (size_t j = 1; j < LANES; j++)
+        l[j] = l[0], low[j] = low[0];
+    outer_apply(args->outer, l, low, args->outer_parameter, LANES, value, slope, curvature);
+    const double loss = t->all * value[0];
+    t->bend = t->all * curvature[0];
+    t->all *= slope[0], t->rest *= slope[0], t->at_argmax *= slope[0];
+    return loss;
 }
 
 /* What the results of a row are made of. */
@@ -175,12 +192,17 @@ static void row_hess(const struct row_job *job, size_t begin, size_t n, real *ou
     const struct softmax_row *row = job->row;
     const double a = args->softcap ? 1 : args->logit_scale, scale = args->grad_scale * a * a;
     const double all = scale * (job->targets->all + finite_pull(job->targets->pull));
-    const double square = scale * job->targets->square;
-    const size_t k = row->argmax - begin;
+    const double bend = scale * job->targets->bend, square = scale * job->targets->square + bend;
+    const size_t label = job->targets->label - begin, k = row->argmax - begin;
     block_hess(job->e + begin, (real)(1 / row->total), (real)all, (real)square, n, out);
+    if (args->outer && label < n) {
+        double p = job->p_label, rest = 1 - p;
+        out[label] = (real)(all * p * rest + bend * rest * rest);
+    }
     if (k < n) {
         double p = row->top / row->total, rest = row->others / row->total;
-        out[k] = (real)(all * p * rest + square * p * p);
+        double distance = args->outer && k == label ? rest : p;
+        out[k] = (real)(all * p * rest + square * distance * distance);
     }
 }
 
@@ -421,10 +443,12 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, struct 
         one_hot_targets(args, v, &row, g->weight[i], &t);
     else
         mixed_targets(args, g, v, &row, i, &t);
+    const real v_label = v[t.label];
     row_exp(v, has_next, n_classes, &row, e);
 
     const double lse = row_lse(&row);
-    double loss = t.distance + t.all * row.log1p;
+    double loss =
+        args->outer ? outer_targets(args, v_label, &row, &t) : t.distance + t.all * row.log1p;
     if (args->z_loss != 0) {
         t.square = 2 * args->z_loss * row_weight(args, g, i);
         t.pull = t.square * lse;

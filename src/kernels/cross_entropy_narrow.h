@@ -3,6 +3,7 @@
 #define CEK_CROSS_ENTROPY_NARROW_H
 
 #include "logits.h"
+#include "outer.h"
 #include "targets.h"
 #include "tile.h"
 
@@ -32,6 +33,10 @@ struct narrow {
     ALIGN real live[TILE];
     ALIGN real loss[TILE];
     ALIGN real lse[TILE];
+    ALIGN real nll[TILE]; /* of an outer function: its argument, and the rounding error of that */
+    ALIGN real nll_low[TILE];
+    ALIGN real slope[TILE];
+    ALIGN real curvature[TILE]; /* times A */
     struct narrow_extras extras;
 };
 
@@ -123,6 +128,60 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
         s->loss[r] = fma_(s->all[r], t->log1p[r], s->distance[r]);
         s->pull[r] = s->square[r] = 0;
     }
+}
+
+/* -log p_y of labels */
+static NOINLINE void narrow_nll(struct narrow *s, size_t n_classes)
+{
+    const struct softmax_tile *t = &s->softmax;
+    for (size_t r = 0; r < TILE; r++)
+        s->nll[r] = 0;
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++)
+            s->nll[r] = s->label[r] == (real)c ? t->x[c][r] : s->nll[r];
+    for (size_t r = 0; r < TILE; r++) {
+        int is_largest = s->label[r] == t->argmax[r];
+        s->nll[r] = nll_of(t->max[r], s->nll[r], is_largest, t->log1p[r], &s->nll_low[r]);
+    }
+}
+
+/* The value of an outer function becomes the loss, its slope a factor of A, R and q. */
+static NOINLINE void narrow_slope(struct narrow *s, const real *restrict value, size_t n_classes)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        s->loss[r] = s->all[r] * value[r];
+        s->curvature[r] *= s->all[r];
+        s->all[r] *= s->slope[r];
+        s->rest[r] *= s->slope[r];
+    }
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++)
+            s->q[c][r] *= s->slope[r];
+}
+
+static void narrow_outer(const struct cek_cross_entropy_args *args, struct narrow *s)
+{
+    ALIGN real value[TILE];
+    narrow_nll(s, args->n_classes);
+    outer_apply(args->outer, s->nll, s->nll_low, args->outer_parameter, TILE, value, s->slope,
+                s->curvature);
+    narrow_slope(s, value, args->n_classes);
+}
+
+/* Adds the term of the curvature to the Hessian in x. */
+static NOINLINE void narrow_bend(struct narrow *s, real scale, size_t n_classes)
+{
+    struct softmax_tile *t = &s->softmax;
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++) {
+            int largest = t->argmax[r] == (real)c, labelled = s->label[r] == (real)c;
+            real p_other = t->e[c][r] * t->inverse[r], rest_other = 1 - p_other;
+            real p_top = t->p_top[r], rest_top = t->p_others[r], old = t->x[c][r];
+            real p = largest ? p_top : p_other, rest = largest ? rest_top : rest_other;
+            real distance = labelled ? rest : p;
+            real hess = fma_(scale * s->curvature[r] * distance, distance, old);
+            t->x[c][r] = s->live[r] == 0 ? 0 : hess;
+        }
 }
 
 /* square = 2 z omega and pull = square lse, with omega in s->square */
@@ -241,31 +300,6 @@ static void narrow_logits(const struct cek_cross_entropy_args *args, const struc
                              s->softmax.x[c]);
 }
 
-/* grad and hess in the logits, one after the other, in x. */
-static void narrow_derivatives(const struct cek_cross_entropy_args *args, const struct group *g,
-                               size_t first, size_t n_rows, struct narrow *s)
-{
-    const size_t n_classes = args->n_classes;
-    const double a = args->softcap != 0 ? 1 : args->logit_scale;
-    if (reads_twice(args)) {
-        narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
-        memcpy(s->extras.grad, s->softmax.x, n_classes * sizeof s->extras.grad[0]);
-    }
-    if (g->hess.wanted) {
-        narrow_hess(s, (real)(args->grad_scale * a * a), n_classes);
-        if (args->softcap != 0)
-            narrow_chain_hess(s, n_classes);
-        tile_store(s->softmax.x, n_rows, n_classes, &g->hess, first);
-    }
-    if (g->grad.wanted) {
-        if (args->softcap != 0)
-            narrow_chain(s, n_classes);
-        else
-            narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
-        tile_store(s->softmax.x, n_rows, n_classes, &g->grad, first);
-    }
-}
-
 /* Derivatives of row r's loss in the logit scale, times grad_scale: as row_scale_grad. */
 static void narrow_scale_grad(const struct cek_cross_entropy_args *args, const struct narrow *s,
                               size_t r, real *first, real *second)
@@ -299,9 +333,9 @@ static void narrow_scale_grad(const struct cek_cross_entropy_args *args, const s
         *first = *second = 0;
 }
 
-/* n_rows rows of a group, from `first` on, with their targets. */
-static void cross_entropy_tile(const struct cek_cross_entropy_args *args, struct group *g,
-                               size_t first, size_t n_rows, struct narrow *s)
+/* Softmax, targets and losses of n_rows rows of a group, from `first` on. */
+static void narrow_load(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
+                        size_t n_rows, struct narrow *s)
 {
     const size_t n_classes = args->n_classes;
     struct softmax_tile *t = &s->softmax;
@@ -313,6 +347,8 @@ static void cross_entropy_tile(const struct cek_cross_entropy_args *args, struct
     tile_softmax(t, n_classes);
     narrow_coefficients(args, g, first, n_rows, s);
     narrow_sums(s, n_classes);
+    if (args->outer)
+        narrow_outer(args, s);
     if (args->z_loss != 0 || args->lse.data) {
         tile_lse(t, n_rows, n_classes, s->lse);
         memcpy(g->lse + first, s->lse, n_rows * sizeof(real));
@@ -322,6 +358,39 @@ static void cross_entropy_tile(const struct cek_cross_entropy_args *args, struct
             s->square[r] = r < n_rows ? (real)row_weight(args, g, first + r) : 0;
         narrow_z_loss(s, (real)(2 * args->z_loss));
     }
+}
+
+/* grad and hess in the logits, one after the other, in x. */
+static void narrow_derivatives(const struct cek_cross_entropy_args *args, const struct group *g,
+                               size_t first, size_t n_rows, struct narrow *s)
+{
+    const size_t n_classes = args->n_classes;
+    const double a = args->softcap != 0 ? 1 : args->logit_scale;
+    if (reads_twice(args)) {
+        narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
+        memcpy(s->extras.grad, s->softmax.x, n_classes * sizeof s->extras.grad[0]);
+    }
+    if (g->hess.wanted) {
+        narrow_hess(s, (real)(args->grad_scale * a * a), n_classes);
+        if (args->outer)
+            narrow_bend(s, (real)args->grad_scale, n_classes);
+        if (args->softcap != 0)
+            narrow_chain_hess(s, n_classes);
+        tile_store(s->softmax.x, n_rows, n_classes, &g->hess, first);
+    }
+    if (g->grad.wanted) {
+        if (args->softcap != 0)
+            narrow_chain(s, n_classes);
+        else
+            narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
+        tile_store(s->softmax.x, n_rows, n_classes, &g->grad, first);
+    }
+}
+
+/* Writes what is wanted of the rows, and with that spends s. */
+static void narrow_store(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
+                         size_t n_rows, struct narrow *s)
+{
     for (size_t r = 0; r < n_rows; r++) {
         real loss = s->loss[r];
         g->loss[first + r] = s->live[r] == 0 ? 0 : loss;
@@ -331,8 +400,8 @@ static void cross_entropy_tile(const struct cek_cross_entropy_args *args, struct
         for (size_t r = 0; r < n_rows; r++)
             narrow_scale_grad(args, s, r, g->scale_grad + first + r, g->scale_hess + first + r);
     if (g->proba.wanted) {
-        tile_proba(t, n_classes);
-        tile_store(t->e, n_rows, n_classes, &g->proba, first);
+        tile_proba(&s->softmax, args->n_classes);
+        tile_store(s->softmax.e, n_rows, args->n_classes, &g->proba, first);
     }
 }
 

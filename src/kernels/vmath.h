@@ -125,19 +125,9 @@ static INLINE real log1p_unit(real e)
 #endif
 }
 
-/* log(u + c) for a normal u > 0 and the rounding error c of u, |c| <= ulp(u); NaN in c stays NaN.
- * u = 2^k m with m in [sqrt(1/2), sqrt(2)); log(m) = log1p(f) through s = f / (2 + f).
- */
-static INLINE real log_sum(real u, real c)
+/* t in log((1 + s) / (1 - s)) = 2 s + s^3 t, of z = s^2 for 1 + s over 1 - s in [sqrt(1/2), sqrt(2)] */
+static INLINE real log_series(real z)
 {
-    const bits sqrt_half = to_bits(REAL(0.70710678118654752));
-    bits shifted = to_bits(u) + (EXP_ONE - sqrt_half);
-    bits exponent = shifted >> MANTISSA_BITS; /* k + EXPONENT_BIAS */
-    real m = from_bits(to_bits(u) - (exponent << MANTISSA_BITS) + EXP_ONE);
-    real inverse = from_bits(((bits)(2 * EXPONENT_BIAS) - exponent) << MANTISSA_BITS); /* 2^-k */
-    real k = from_bits(to_bits(ROUND) + exponent) - (ROUND + EXPONENT_BIAS);
-    real f = m - 1, d = c * inverse;
-    real s = f / (2 + f), z = s * s, half = REAL(0.5) * f * f;
 #if CEK_REAL_BITS == 32
     real t = 0x1.31e03cp-2f;
     t = fma_(t, z, 0x1.995ed8p-2f);
@@ -151,9 +141,34 @@ static INLINE real log_sum(real u, real c)
     t = fma_(t, z, 0x1.999999997ff63p-2);
     t = fma_(t, z, 0x1.5555555555592p-1);
 #endif
+    return t;
+}
+
+/* log(u + c) = k ln 2 + log(m + c / 2^k) for a normal u > 0 and the rounding error c of u, |c| <=
+ * ulp(u): u = 2^k m with m in [sqrt(1/2), sqrt(2)), log(m) = log1p(f) through s = f / (2 + f).  Sets
+ * k, and returns the rest less k LN2_HI, which is exact; NaN in c stays NaN.
+ */
+static INLINE real log_parts(real u, real c, real *exponent_of_2)
+{
+    const bits sqrt_half = to_bits(REAL(0.70710678118654752));
+    bits shifted = to_bits(u) + (EXP_ONE - sqrt_half);
+    bits exponent = shifted >> MANTISSA_BITS; /* k + EXPONENT_BIAS */
+    real m = from_bits(to_bits(u) - (exponent << MANTISSA_BITS) + EXP_ONE);
+    real inverse = from_bits(((bits)(2 * EXPONENT_BIAS) - exponent) << MANTISSA_BITS); /* 2^-k */
+    real k = from_bits(to_bits(ROUND) + exponent) - (ROUND + EXPONENT_BIAS);
+    real f = m - 1, d = c * inverse;
+    real s = f / (2 + f), z = s * s, half = REAL(0.5) * f * f;
+    real t = log_series(z);
     real correction = fma_(2 * d, z - s, d); /* d / (1 + f) */
     real low = fma_(s, fma_(z, t, half), fma_(k, LN2_LO, correction));
-    return fma_(k, LN2_HI, f - (half - low));
+    *exponent_of_2 = k;
+    return f - (half - low);
+}
+
+static INLINE real log_sum(real u, real c)
+{
+    real k, rest = log_parts(u, c, &k);
+    return fma_(k, LN2_HI, rest);
 }
 
 /* log(1 + s) for 0 <= s < 2^126 */
