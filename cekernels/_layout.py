@@ -24,7 +24,7 @@ def as_vector(array: Array) -> Array:
 
 def as_rows(array: Array, axis: int) -> Array:
     """Return a view with this axis last, and the others merged as far as possible."""
-    moved = np.moveaxis(array, axis, -1)
+    moved = array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)
     if moved.flags.c_contiguous and moved.shape[-1]:
         return moved.reshape(-1, moved.shape[-1])
     return _merged(moved, moved.ndim - 1)

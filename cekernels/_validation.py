@@ -58,7 +58,7 @@ def as_array(value: Any, name: str) -> Array:
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Tell whether this is the dtype of ml_dtypes, which NumPy itself does not have."""
-    return dtype.name == "bfloat16"
+    return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
@@ -106,7 +106,11 @@ def as_broadcast(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> 
     if value is None:
         return None
     array = as_array(value, name)
-    if array.ndim == 0:
+    return array if array.ndim == 0 else _broadcast(array, name, shape)
+
+
+def _broadcast(array: Array, name: str, shape: tuple[int, ...]) -> Array:
+    if array.shape == shape:
         return array
     try:
         return np.broadcast_to(array, shape)
@@ -121,10 +125,7 @@ def as_mask(value: ArrayLike | None, name: str, shape: tuple[int, ...]) -> Array
     array = as_array(value, name)
     if array.dtype.kind != "b":
         raise TypeError(f"{name} must be bool, got dtype {array.dtype}")
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:
-        raise ValueError(f"{name} must broadcast to shape {shape}, got {array.shape}") from None
+    return _broadcast(array, name, shape)
 
 
 def as_class_targets(
@@ -223,6 +224,8 @@ def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
 
 def as_number(value: Any, name: str) -> float:
     """Return a real number."""
+    if type(value) is float:
+        return value
     if not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)

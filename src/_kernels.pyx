@@ -476,7 +476,7 @@ cdef class Unary(Job):
         self.table.unary(&self.args, begin, end)
 
 
-# The plain call: exact arrays, no option, one thread's worth of work.  The functions below answer
+# The plain call: ordinary arrays, no option, one thread's worth of work.  The functions below answer
 # it without a Python object but the result, and give None wherever the long way has to decide.
 
 cdef enum:
@@ -484,43 +484,62 @@ cdef enum:
     PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
 
 
-cdef inline bint is_plain(object array, int type_number) noexcept:
-    """Exactly an ndarray of this type: aligned, C-contiguous, native."""
-    return (
-        type(array) is cnp.ndarray
-        and cnp.PyArray_TYPE(<cnp.ndarray> array) == type_number
-        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> array)
+cdef inline bint is_plain(object array) noexcept:
+    """Exactly an ndarray, aligned and native."""
+    return type(array) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> array)
+
+
+cdef inline bint is_plain_float(object array) noexcept:
+    """The same of float32 or float64."""
+    return is_plain(array) and cnp.PyArray_TYPE(<cnp.ndarray> array) in (
+        cnp.NPY_FLOAT32, cnp.NPY_FLOAT64
     )
 
 
-cdef inline bint is_plain_number(object array, bint integer) noexcept:
-    """Exactly an ndarray of bool, integers or (not `integer`) float32 or float64."""
-    if type(array) is not cnp.ndarray or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> array):
+cdef inline bint is_plain_integer(object array) noexcept:
+    """The same of integers or bool."""
+    if not is_plain(array):
         return False
     cdef int type_number = cnp.PyArray_TYPE(<cnp.ndarray> array)
-    if cnp.PyTypeNum_ISBOOL(type_number) or cnp.PyTypeNum_ISINTEGER(type_number):
-        return True
-    return not integer and type_number in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64)
+    return cnp.PyTypeNum_ISBOOL(type_number) or cnp.PyTypeNum_ISINTEGER(type_number)
+
+
+cdef inline cek_array vector_of(cnp.ndarray array) noexcept:
+    return flat(array) if cnp.PyArray_IS_C_CONTIGUOUS(array) else operand(array)
 
 
 cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """No byte in common; both C-contiguous."""
+    """No byte in common; a is contiguous in either order."""
     cdef char *first = cnp.PyArray_BYTES(a)
-    cdef char *second = cnp.PyArray_BYTES(b)
-    return first + cnp.PyArray_NBYTES(a) <= second or second + cnp.PyArray_NBYTES(b) <= first
+    cdef char *low = cnp.PyArray_BYTES(b)
+    cdef char *high = low + cnp.PyArray_ITEMSIZE(b)
+    cdef cnp.npy_intp reach
+    for axis in range(cnp.PyArray_NDIM(b)):
+        reach = (cnp.PyArray_DIM(b, axis) - 1) * cnp.PyArray_STRIDE(b, axis)
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return first + cnp.PyArray_NBYTES(a) <= low or high <= first
 
 
 cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, object out):
     """The array to write the gradient to, None for no gradient, or False: not plain."""
+    cdef int ndim = cnp.PyArray_NDIM(logits)
+    cdef bint fortran = cnp.PyArray_IS_F_CONTIGUOUS(logits)
     if out is None:
         if not wanted:
             return None
+        if ndim > 1 and not fortran and not cnp.PyArray_IS_C_CONTIGUOUS(logits):
+            return False
         return cnp.PyArray_EMPTY(
-            cnp.PyArray_NDIM(logits), cnp.PyArray_DIMS(logits), cnp.PyArray_TYPE(logits), 0
+            ndim, cnp.PyArray_DIMS(logits), cnp.PyArray_TYPE(logits), fortran
         )
     if (
-        is_plain(out, cnp.PyArray_TYPE(logits))
-        and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
+        type(out) is cnp.ndarray
+        and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.PyArray_TYPE(logits)
+        and cnp.PyArray_ISBEHAVED(<cnp.ndarray> out)
+        and cnp.PyArray_ISONESEGMENT(<cnp.ndarray> out)
         and cnp.PyArray_SAMESHAPE(<cnp.ndarray> out, logits)
         and (out is logits or are_apart(<cnp.ndarray> out, logits))
         and are_apart(<cnp.ndarray> out, targets)
@@ -531,9 +550,11 @@ cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, obj
 
 def plain_binary(logits, targets, bint return_grad, grad_out):
     """Mean loss, or (mean loss, gradient), of a plain call from logits; else None."""
-    if not is_plain(logits, cnp.NPY_FLOAT32) and not is_plain(logits, cnp.NPY_FLOAT64):
+    if not is_plain_float(logits):
         return None
-    if not is_plain_number(targets, False) or not cnp.PyArray_SAMESHAPE(logits, targets):
+    if not is_plain_float(targets) and not is_plain_integer(targets):
+        return None
+    if not cnp.PyArray_SAMESHAPE(logits, targets):
         return None
     if cnp.PyArray_NDIM(logits) == 0:
         return None
@@ -548,10 +569,10 @@ def plain_binary(logits, targets, bint return_grad, grad_out):
     cdef const cek_table *table = table_of(logits)
     cdef double sums[PLAIN_CHUNKS]
     cdef size_t n_chunks = (args.n + CEK_CHUNK - 1) // CEK_CHUNK
-    args.input = flat(logits)
-    args.targets = flat(targets)
+    args.input = vector_of(logits)
+    args.targets = vector_of(targets)
     if grad is not None:
-        args.grad = flat(grad)
+        args.grad = vector_of(grad)
     args.neg_weight = 1.0
     args.grad_scale = 1.0 / args.n
     if args.n < PLAIN_NOGIL:
@@ -579,9 +600,9 @@ cdef bint run_plain_binary(
 
 def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
     """Mean loss, or (mean loss, gradient), of a plain call with labels; else None."""
-    if not is_plain(logits, cnp.NPY_FLOAT32) and not is_plain(logits, cnp.NPY_FLOAT64):
+    if not is_plain_float(logits) or cnp.PyArray_NDIM(logits) != 2:
         return None
-    if not is_plain_number(labels, True) or cnp.PyArray_NDIM(logits) != 2:
+    if not is_plain_integer(labels):
         return None
     cdef cek_cross_entropy_args args
     memset(&args, 0, sizeof(args))
@@ -601,10 +622,12 @@ def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
         return None
     cdef double sums[PLAIN_CHUNKS]
     args.logits = operand(logits)
-    args.labels = flat(labels)
+    args.labels = vector_of(labels)
     args.grad = operand(grad)
     args.grad_scale = 1.0 / args.n_rows
     args.logit_scale = 1.0
+    if table.scratch_size(&args):
+        return None
     if args.n_rows * args.n_classes < PLAIN_NOGIL:
         if not run_plain_cross_entropy(table, &args, n_chunks, sums):
             return None

@@ -394,6 +394,14 @@ static const struct cek_array *last_result(const struct cek_cross_entropy_args *
                               : NULL;
 }
 
+/* Elements from a row of logits to the next, where that is real too; 0: there is none. */
+static ptrdiff_t next_row(const struct cek_cross_entropy_args *args, size_t row)
+{
+    const struct cek_array *logits = &args->logits;
+    const int has_next = row + 1 < args->n_rows && logits->ndim > 1 && logits->type == REAL_TYPE;
+    return has_next ? logits->strides[logits->ndim - 2] / (ptrdiff_t)sizeof(real) : 0;
+}
+
 /* Memory for e of row i, which is not wanted where NULL. */
 static real *row_memory(const struct cek_cross_entropy_args *args, const struct group *g, size_t i,
                         real *scratch)
@@ -410,6 +418,20 @@ static real *row_memory(const struct cek_cross_entropy_args *args, const struct 
     return direct ? direct : scratch;
 }
 
+/* Rows of more than NARROW classes that are not the last axis are transposed, so many at a time. */
+static size_t columns_step(const struct cek_cross_entropy_args *args)
+{
+    return args->n_classes <= CEK_CHUNK / 4 ? 16 : 4;
+}
+
+/* Are rows next to each other in memory, so that a class is a run? */
+static int is_columns(const struct cek_array *array)
+{
+    return array->type == REAL_TYPE && array->ndim > 1 &&
+           array->strides[array->ndim - 2] == sizeof(real) && run_stride(array) != sizeof(real) &&
+           ((uintptr_t)array->data | (uintptr_t)run_stride(array)) % sizeof(real) == 0;
+}
+
 /* Is every row adjacent, aligned real? */
 static int holds_rows(const struct cek_array *array)
 {
@@ -420,18 +442,20 @@ static int holds_rows(const struct cek_array *array)
            places % sizeof(real) == 0;
 }
 
-/* Scratch memory of a thread, in bytes: a row, where the caller's arrays cannot hold it. */
+/* Scratch memory of a thread, in bytes: a row, where the caller's arrays cannot hold it, and the rows
+ * that are transposed. */
 static size_t scratch_size(const struct cek_cross_entropy_args *args)
 {
     const struct cek_array *last = last_result(args);
     const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
-    const int wide = args->n_classes > NARROW;
-    return wide && (reads_twice(args) || !held) ? args->n_classes * sizeof(real) : 0;
+    const size_t columns = is_columns(&args->logits) ? columns_step(args) : 0;
+    const size_t rows = columns + (reads_twice(args) || !held);
+    return args->n_classes > NARROW ? rows * args->n_classes * sizeof(real) : 0;
 }
 
 /* One row: writes what is wanted, returns its loss. */
 static real cross_entropy_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
-                              int has_next, real *scratch)
+                              ptrdiff_t next, real *scratch)
 {
     const size_t n_classes = args->n_classes;
     struct softmax_row row;
@@ -444,7 +468,7 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, struct 
     else
         mixed_targets(args, g, v, &row, i, &t);
     const real v_label = v[t.label];
-    row_exp(v, has_next, n_classes, &row, e);
+    row_exp(v, next, n_classes, &row, e);
 
     const double lse = row_lse(&row);
     double loss =

@@ -293,7 +293,7 @@ static void divergence_group(const struct cek_cross_entropy_args *args, int symm
     for (size_t i = 0; i < n; i++) {
         real loss = symmetric ? js_row(args, g, i, scratch) : kl_row(args, g, i, scratch);
         if (!symmetric && (last_result(args) || args->lse.data))
-            cross_entropy_row(args, g, i, begin + i + 1 < args->n_rows, scratch);
+            cross_entropy_row(args, g, i, next_row(args, begin + i), scratch);
         g->loss[i] = loss;
     }
 }

@@ -7,8 +7,8 @@
 #ifndef CEK_LOGITS_H
 #define CEK_LOGITS_H
 
+#include "row.h"
 #include "rows.h"
-#include "vmath.h"
 
 static INLINE int is_transformed(const struct cek_cross_entropy_args *args)
 {
@@ -29,13 +29,6 @@ static INLINE real capped(real x, real scale, real cap, real *slope, real *bend)
     *slope = scale * rest;
     *bend = -2 * sign * t * scale * *slope / cap;
     return sign * t * cap;
-}
-
-static NOINLINE void block_scaled(const real *x, real scale, size_t n, real *v)
-{
-    IN_PLACE
-    for (size_t i = 0; i < n; i++)
-        v[i] = scale * x[i];
 }
 
 static NOINLINE void block_capped(const real *x, real scale, real cap, size_t n, real *v)
@@ -70,7 +63,7 @@ static void logits_transform(const struct cek_cross_entropy_args *args, const re
     if (args->softcap != 0)
         block_capped(x, (real)args->logit_scale, (real)args->softcap, n, x);
     else if (args->logit_scale != 1)
-        block_scaled(x, (real)args->logit_scale, n, x);
+        block_scale(x, (real)args->logit_scale, n, x);
     if (allowed)
         block_masked(allowed, -(real)INFINITY, n, x);
 }

@@ -93,8 +93,8 @@ struct lane_totals {
 /* e = exp(x) 2^-n of n values in steps, added to `sums`: the four vectors of a step as a tree, and
  * that by TwoSum, so that a row's sum is as good at any length.  e may be x itself.  The memory that
  * is ahead of x and of e by so many elements is asked for. */
-static NOINLINE void block_exp(const real *x, struct scaling to, size_t n, size_t x_ahead,
-                               size_t e_ahead, real *e, struct lane_totals *restrict sums)
+static NOINLINE void block_exp(const real *x, struct scaling to, size_t n, ptrdiff_t x_ahead,
+                               ptrdiff_t e_ahead, real *e, struct lane_totals *restrict sums)
 {
     struct lane_totals s = *sums;
     for (size_t i = 0; i < n / STEP * STEP; i += STEP) {
@@ -233,14 +233,16 @@ static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
             row->has_nan |= x[i] != x[i];
 }
 
-/* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted. */
-static void row_exp(const real *x, int has_next, size_t n_classes, struct softmax_row *row, real *e)
+/* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted.  The
+ * next row is `next` elements ahead; 0: there is none. */
+static void row_exp(const real *x, ptrdiff_t next, size_t n_classes, struct softmax_row *row,
+                    real *e)
 {
     ALIGN real unwanted[SPAN];
     const size_t bytes = n_classes * sizeof(real), peak = row->argmax / STEP * STEP;
-    const int ahead = has_next && bytes <= PREFETCH_READ, far = has_next && bytes >= PREFETCH_WRITE;
-    const size_t x_ahead = ahead ? n_classes + 512 / sizeof(real) : 0;
-    const size_t e_ahead = e && far ? 4608 / sizeof(real) : 0;
+    const int reads = next && bytes <= PREFETCH_READ, writes = next && bytes >= PREFETCH_WRITE;
+    const ptrdiff_t x_ahead = reads ? next + 512 / (ptrdiff_t)sizeof(real) : 0;
+    const ptrdiff_t e_ahead = e && writes ? 4608 / (ptrdiff_t)sizeof(real) : 0;
     struct lane_totals others = {{0}, {0}};
     row->scaling = scale_to(row->max);
     for (size_t i = 0, n; i < n_classes; i += n) {

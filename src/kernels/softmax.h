@@ -32,7 +32,7 @@ static void row_log_proba(const struct group *g, const real *x, const struct sof
 }
 
 static void softmax_wide(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
-                         int has_next, real *scratch)
+                         ptrdiff_t next, real *scratch)
 {
     const struct row_targets none = {0};
     const size_t n_classes = args->n_classes;
@@ -40,7 +40,7 @@ static void softmax_wide(const struct cek_cross_entropy_args *args, struct group
     real *e = row_memory(args, g, i, scratch);
     const real *x = row_logits(args, g, i, e ? e : scratch);
     row_max(x, n_classes, &row);
-    row_exp(x, has_next, n_classes, &row, e);
+    row_exp(x, next, n_classes, &row, e);
     const struct row_job job = {args, g, i, &row, &none, e, 0};
     if (e)
         row_results(&job);

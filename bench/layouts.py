@@ -1,0 +1,124 @@
+"""Measure what a layout costs: loss and gradient of strided arrays against contiguous ones.
+
+Run as ``python -m bench.layouts``.  All layouts of a shape are called in turn, in cache, with a
+gradient that is allocated once, in the layout that the call itself would choose.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import machine
+
+Array = NDArray[Any]
+Layout = Callable[[Array], Array]
+
+ROUNDS, BUDGET = 25, 4.0
+BINARY_SIZES = [10_000, 50_000]
+CLASS_SHAPES = [(16_000, 3), (6_400, 10), (3_200, 19), (900, 60), (400, 150), (64, 1000)]
+
+
+def every_second(array: Array) -> Array:
+    """Return the same values as every second element of the last axis."""
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+def every_second_row(array: Array) -> Array:
+    """Return the same values as every second row."""
+    tall = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    tall[::2] = array
+    return tall[::2]
+
+
+def reversed_last(array: Array) -> Array:
+    """Return the same values with a negative last stride."""
+    return array[..., ::-1].copy()[..., ::-1]
+
+
+def read_only(array: Array) -> Array:
+    """Return the same values where nothing can be written."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+BINARY_LAYOUTS: dict[str, Layout] = {
+    "contiguous": np.copy,
+    "x[::2]": every_second,
+    "x[::-1]": reversed_last,
+    "read-only": read_only,
+}
+CLASS_LAYOUTS: dict[str, Layout] = {
+    "contiguous": np.copy,
+    "x[:, ::2]": every_second,
+    "x[:, ::-1]": reversed_last,
+    "x[::2]": every_second_row,
+    "Fortran": np.asfortranarray,
+}
+
+
+def main() -> int:
+    """Print a table: ns per logit, and the ratio to contiguous arrays."""
+    machine.isolate(None)
+    print(f"{'work':34} {'layout':14} {'ns':>7}  ratio")
+    for dtype in (np.float32, np.float64):
+        for n in BINARY_SIZES:
+            report(f"binary, {dtype.__name__}, {n:,}", n, binary_calls(n, dtype))
+        for n, n_classes in CLASS_SHAPES:
+            title = f"classes, {dtype.__name__}, {n:,} x {n_classes:,}"
+            report(title, n * n_classes, class_calls(n, n_classes, dtype))
+    return 0
+
+
+def report(title: str, n_logits: int, calls: dict[str, Callable[[], Any]]) -> None:
+    """Time the calls in turn and print a line for each."""
+    from bench.harness import interleave
+
+    times = {
+        row.peer: median(row.samples_ns) / n_logits
+        for row in interleave(calls, rounds=ROUNDS, budget=BUDGET)
+    }
+    for name, time in times.items():
+        ratio = time / times["contiguous"]
+        print(f"{title:34} {name:14} {time:7.3f}  {ratio:.2f}", flush=True)
+
+
+def binary_calls(n: int, dtype: Any) -> dict[str, Callable[[], Any]]:
+    """Return a call for each layout of the logits."""
+    from cekernels import binary_cross_entropy_with_logits as loss
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=n).astype(dtype), (rng.random(n) < 0.5).astype(dtype)
+    return {
+        name: partial(loss, layout(x), y, grad_out=np.empty_like(x))
+        for name, layout in BINARY_LAYOUTS.items()
+    }
+
+
+def class_calls(n: int, n_classes: int, dtype: Any) -> dict[str, Callable[[], Any]]:
+    """Return a call for each layout of the logits, and one of images with axis=1."""
+    from cekernels import cross_entropy as loss
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
+    calls = {
+        name: partial(loss, z := layout(x), y, grad_out=np.empty_like(z, subok=False))
+        for name, layout in CLASS_LAYOUTS.items()
+    }
+    side = math.isqrt(n)
+    images = np.ascontiguousarray(x[: side * side].T).reshape(1, n_classes, side, side)
+    labels = y[: side * side].reshape(1, side, side)
+    calls["(1, C, H, W)"] = partial(loss, images, labels, axis=1, grad_out=np.empty_like(images))
+    return calls
+
+
+if __name__ == "__main__":
+    sys.exit(main())
