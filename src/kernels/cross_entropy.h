@@ -418,10 +418,12 @@ static real *row_memory(const struct cek_cross_entropy_args *args, const struct 
     return direct ? direct : scratch;
 }
 
-/* Rows of more than NARROW classes that are not the last axis are transposed, so many at a time. */
+/* Rows of more than NARROW classes that are not the last axis are transposed, so many at a time: about
+ * a chunk of logits, and at most a cache line of each class. */
 static size_t columns_step(const struct cek_cross_entropy_args *args)
 {
-    return args->n_classes <= CEK_CHUNK / 4 ? 16 : 4;
+    const size_t rows = CEK_CHUNK / args->n_classes;
+    return rows < 4 ? 4 : min_size(rows, 16);
 }
 
 /* Are rows next to each other in memory, so that a class is a run? */
