@@ -95,6 +95,11 @@ def set_num_threads(n: int) -> None:
         A positive number; -1 is all CPUs that affinity and control group allow, -2 all but one.
         The default is 1, or what ``CEKERNELS_NUM_THREADS`` said when cekernels was imported.
 
+    See Also
+    --------
+    threads : Set the number of threads within a ``with`` block.
+    get_num_threads : Return the number of threads in effect.
+
     Examples
     --------
     >>> import cekernels
@@ -108,6 +113,16 @@ def set_num_threads(n: int) -> None:
 
 def get_num_threads() -> int:
     """Return the number of threads of a call that is given none.
+
+    Returns
+    -------
+    int
+        A positive number; within a block of `threads`, the number of that block.
+
+    See Also
+    --------
+    set_num_threads : Set the number of threads for the whole process.
+    threads : Set the number of threads within a ``with`` block.
 
     Examples
     --------
@@ -127,6 +142,16 @@ def threads(n: int) -> Iterator[None]:
     ----------
     n : int
         As in `set_num_threads`.
+
+    Yields
+    ------
+    None
+        Nothing; the number from before is back in effect after the block.
+
+    See Also
+    --------
+    set_num_threads : Set the number of threads for the whole process.
+    get_num_threads : Return the number of threads in effect.
 
     Examples
     --------
@@ -158,6 +183,11 @@ def show_config(mode: Literal["stdout", "dict"] = "stdout") -> dict[str, Any] | 
     dict or None
         Version, compiler and flags; instruction sets that were built, that this machine runs, and
         that is active; number of threads, CPUs, and what limits them.
+
+    See Also
+    --------
+    get_num_threads : Return the number of threads in effect.
+    set_num_threads : Set the number of threads for the whole process.
 
     Examples
     --------

@@ -19,6 +19,10 @@ class LossStats(NamedTuple):
     count : int
         Number of entries that were not ignored.
 
+    See Also
+    --------
+    cross_entropy : Returns one with ``reduction="stats"``, as every loss does.
+
     Examples
     --------
     >>> from cekernels import LossStats

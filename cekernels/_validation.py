@@ -22,6 +22,10 @@ REDUCTIONS = ("none", "sum", "mean", "stats")
 class LabelError(IndexError, ValueError):
     """A class label outside the range of the classes.
 
+    See Also
+    --------
+    cross_entropy : Raises it before anything is written, as every loss of labels does.
+
     Examples
     --------
     >>> import cekernels

@@ -73,30 +73,40 @@ def kl_divergence(
 
     .. math:: \ell = w \sum_c t_c\,(\log t_c - \log p_c)
 
-    for targets t, the softmax p of the logits and sample weight w, with :math:`0 \log 0 = 0`.  It is
-    `cross_entropy` less the entropy of the targets.  The gradient is
+    for targets t, the softmax p of the logits and sample weight w, with :math:`0 \log 0 = 0`.  It
+    is `cross_entropy` less the entropy of the targets.  The gradient is
     :math:`w\,[(\sum_j t_j)\,p_c - t_c]`, the Hessian's diagonal
     :math:`w\,(\sum_j t_j)\,p_c (1 - p_c)`.
 
     Parameters
     ----------
     logits : array_like of float16, bfloat16, float32 or float64
-        Any number of axes, of which `axis` runs over the classes.
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
     targets : array_like of floats
         Probabilities, in the shape of logits; they need not sum to 1.
     axis : int
-        Axis of the classes.
-    sample_weight, reduction, denominator
+        The axis of the classes.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     return_grad, return_hess, return_proba, return_lse : bool
+        Also return the gradient of the returned value, the diagonal of its Hessian, the softmax
+        of the logits, their logsumexp.
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
         As in `cross_entropy`.
-    out, grad_out, hess_out, proba_out, n_threads
-        As in `cross_entropy`.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses and lse of half precision
+        are float32.
     grad, hess, proba, lse : ndarray
         Those that were asked for, in this order.
 
@@ -109,6 +119,12 @@ def kl_divergence(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    js_divergence : Jensen-Shannon divergence of the softmax and probabilities.
+    cross_entropy : Softmax cross-entropy of logits.
+    nll_loss : Negative log likelihood of log-probabilities.
 
     Notes
     -----
@@ -204,22 +220,31 @@ def js_divergence(
     Parameters
     ----------
     logits : array_like of float16, bfloat16, float32 or float64
-        Any number of axes, of which `axis` runs over the classes.
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
     targets : array_like of floats
         Probabilities, in the shape of logits, that sum to 1.
     axis : int
-        Axis of the classes.
-    sample_weight, reduction, denominator
+        The axis of the classes.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     return_grad : bool
         Also return the gradient of the returned value.
-    out, grad_out, n_threads
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out : ndarray, optional
         As in `cross_entropy`.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses of half precision are
+        float32.
     grad : ndarray
         Where it was asked for.
 
@@ -232,6 +257,11 @@ def js_divergence(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    kl_divergence : Kullback-Leibler divergence of the softmax from probabilities.
+    cross_entropy : Softmax cross-entropy of logits.
 
     Notes
     -----

@@ -92,25 +92,44 @@ def sigmoid_focal_loss(
 
     Parameters
     ----------
-    logits, targets
-        As in `binary_cross_entropy_with_logits`.
+    logits : array_like of float16, bfloat16, float32 or float64
+        Log-odds, of any shape and layout; each entry stands for itself.
+    targets : array_like
+        Probabilities of the positive class, or labels 0 and 1, in the shape of logits.
     gamma : float
         In [0, 1000]: how fast the loss fades out where the prediction is right.
     alpha : float, optional
         In [0, 1]: weight of the positive class, 1 - alpha that of the negative one.  Not part of
         the mean's denominator.
-    sample_weight, pos_weight, label_smoothing, ignore_value, reduction, denominator
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
+    pos_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards 1/2.
+    ignore_value : float, optional
+        Entries with this target (nan: any NaN) count for nothing.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `binary_cross_entropy_with_logits`.
     return_grad, return_hess, return_proba : bool
         Also return the gradient of the returned value, the diagonal of its Hessian (negative where
         the loss is not convex), :math:`\sigma(x)`.
-    out, grad_out, hess_out, proba_out, check, n_threads
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
         As in `binary_cross_entropy_with_logits`.
+    check : bool
+        Raise for targets outside [0, 1].
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses of half precision are
+        float32.
     grad, hess, proba : ndarray
         Those that were asked for, in this order.
 
@@ -123,6 +142,11 @@ def sigmoid_focal_loss(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    softmax_focal_loss : Focal loss of logits with labels.
+    binary_cross_entropy_with_logits : Binary cross-entropy of logits.
 
     Notes
     -----
@@ -243,25 +267,38 @@ def softmax_focal_loss(
     Parameters
     ----------
     logits : array_like of float16, bfloat16, float32 or float64
-        Any number of axes, of which `axis` runs over the classes.
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
     labels : array_like of integers
         Classes, in [0, C); in the shape of logits without `axis`.
     gamma : float
         In [0, 1000]: how fast the loss fades out where the prediction is right.
     axis : int
-        Axis of the classes.
-    class_weight, sample_weight, ignore_index, reduction, denominator
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     return_grad, return_hess, return_proba, return_lse : bool
         Also return the gradient of the returned value, the diagonal of its Hessian (negative where
         the loss is not convex), the softmax of the logits, their logsumexp.
-    out, grad_out, hess_out, proba_out, n_threads
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
         As in `cross_entropy`.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses and lse of half precision
+        are float32.
     grad, hess, proba, lse : ndarray
         Those that were asked for, in this order.
 
@@ -275,10 +312,16 @@ def softmax_focal_loss(
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
 
+    See Also
+    --------
+    sigmoid_focal_loss : Binary focal loss of logits.
+    cross_entropy : Softmax cross-entropy of logits.
+    poly1_loss : Cross-entropy with another slope at its end.
+
     Notes
     -----
-    Losses and gradients are within 4 + 3 gamma ulp of the exact value, however small they are.  A label
-    whose probability is 0 costs inf, with a finite gradient.
+    Losses and gradients are within 4 + 3 gamma ulp of the exact value, however small they are.  A
+    label whose probability is 0 costs inf, with a finite gradient.
 
     References
     ----------

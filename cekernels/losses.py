@@ -141,6 +141,12 @@ def binary_cross_entropy_with_logits(
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
 
+    See Also
+    --------
+    binary_cross_entropy : Binary cross-entropy of probabilities.
+    binary_cross_entropy_hvp : Product of the Hessian with an array.
+    sigmoid_focal_loss : Binary focal loss of logits.
+
     Notes
     -----
     Losses are within 2 ulp and derivatives within 3 ulp of the exact value, however small they are.
@@ -267,17 +273,32 @@ def binary_cross_entropy(
     log_min : float, optional
         Lower bound of both logarithms, -100 for that of torch's ``BCELoss``; the derivative of a
         bounded logarithm is 0.
-    sample_weight, label_smoothing, ignore_value, reduction, denominator
+    sample_weight : array_like, optional
         As in `binary_cross_entropy_with_logits`.
-    return_grad, return_hess, out, grad_out, hess_out, n_threads
+    label_smoothing : float
+        In [0, 1]: moves the targets towards 1/2.
+    ignore_value : float, optional
+        Entries with this target (nan: any NaN) count for nothing.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
+        As in `binary_cross_entropy_with_logits`.
+    return_grad, return_hess : bool
+        Also return the gradient of the returned value, the diagonal of its Hessian.
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out : ndarray, optional
         As in `binary_cross_entropy_with_logits`.
     check : bool
         Raise for probabilities or targets outside [0, 1].
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of probs.
+        As `reduction` says; arrays have the dtype of probs, but losses of half precision are
+        float32.
     grad, hess : ndarray
         Those that were asked for, in this order.
 
@@ -290,6 +311,12 @@ def binary_cross_entropy(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    binary_cross_entropy_with_logits : Binary cross-entropy of logits.
+    nll_loss : Negative log likelihood of log-probabilities.
+    log_loss : Logistic loss, as in scikit-learn.
 
     Notes
     -----
@@ -476,6 +503,12 @@ def cross_entropy(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    cross_entropy_hvp : Product of the Hessian with an array.
+    nll_loss : Negative log likelihood of log-probabilities.
+    kl_divergence : Kullback-Leibler divergence of the softmax from probabilities.
 
     Notes
     -----

@@ -77,7 +77,7 @@ def log_loss(
 
     Returns
     -------
-    loss : float
+    float
         The mean of the losses, or their sum.
 
     Raises
@@ -97,6 +97,11 @@ def log_loss(
     UserWarning
         If the rows of `y_proba` do not sum to 1 within the square root of the machine epsilon
         (they are not rescaled), or if `labels` is not sorted (its order is not used).
+
+    See Also
+    --------
+    cekernels.cross_entropy : Softmax cross-entropy of logits.
+    cekernels.binary_cross_entropy : Binary cross-entropy of probabilities.
 
     Notes
     -----

@@ -74,22 +74,37 @@ def nll_loss(
     ----------
     log_probs : array_like of float16, bfloat16, float32 or float64
         Logarithms of probabilities; `axis` runs over the classes.
-    targets
+    targets : array_like
         Integers: labels in [0, C), in the shape of log_probs without `axis`.  Floats:
-        probabilities, in the shape of log_probs; they need not sum to 1.
+        probabilities in the shape of log_probs; they need not sum to 1.
     axis : int
-        Axis of the classes.
-    class_weight, sample_weight, ignore_index, label_smoothing, reduction, denominator
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards the uniform distribution over the classes.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     return_grad : bool
         Also return the gradient of the returned value.
-    out, grad_out, n_threads
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out : ndarray, optional
         As in `cross_entropy`.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of log_probs.
+        As `reduction` says; arrays have the dtype of log_probs, but losses of half precision are
+        float32.
     grad : ndarray
         Where it was asked for.
 
@@ -102,6 +117,12 @@ def nll_loss(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    cross_entropy : Softmax cross-entropy of logits.
+    kl_divergence : Kullback-Leibler divergence of the softmax from probabilities.
+    log_loss : Logistic loss, as in scikit-learn.
 
     Examples
     --------

@@ -89,25 +89,38 @@ def generalized_cross_entropy(
     Parameters
     ----------
     logits : array_like of float16, bfloat16, float32 or float64
-        Any number of axes, of which `axis` runs over the classes.
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
     labels : array_like of integers
         Classes, in [0, C); in the shape of logits without `axis`.
     q : float
         In [1e-6, 1]: the larger, the less a label counts that the prediction contradicts.
     axis : int
-        Axis of the classes.
-    class_weight, sample_weight, ignore_index, reduction, denominator
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     return_grad, return_hess, return_proba, return_lse : bool
         Also return the gradient of the returned value, the diagonal of its Hessian (negative where
         the loss is not convex), the softmax of the logits, their logsumexp.
-    out, grad_out, hess_out, proba_out, n_threads
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
         As in `cross_entropy`.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses and lse of half precision
+        are float32.
     grad, hess, proba, lse : ndarray
         Those that were asked for, in this order.
 
@@ -120,6 +133,12 @@ def generalized_cross_entropy(
     -----
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
+
+    See Also
+    --------
+    poly1_loss : Cross-entropy with another slope at its end.
+    softmax_focal_loss : Focal loss of logits with labels.
+    cross_entropy : Softmax cross-entropy of logits.
 
     Notes
     -----
@@ -216,32 +235,46 @@ def poly1_loss(
     .. math:: \ell = \omega\,\varphi(-\log p_y), \qquad \varphi(l) = l + \epsilon\,(1 - e^{-l})
 
     for label y, the softmax p of the logits and :math:`\omega`, sample weight times class weight of
-    the label.  The first term of its expansion in 1 - p is 1 + epsilon instead of 1.  With :math:`l = -\log p_y`, the gradient is
-    :math:`\omega\,\varphi'(l)\,(p_c - 1_{c=y})`, the Hessian's diagonal
+    the label.  The first term of its expansion in 1 - p is 1 + epsilon instead of 1.  With
+    :math:`l = -\log p_y`, the gradient is :math:`\omega\,\varphi'(l)\,(p_c - 1_{c=y})`, the
+    Hessian's diagonal
     :math:`\omega\,[\varphi''(l)\,(p_c - 1_{c=y})^2 + \varphi'(l)\,p_c (1 - p_c)]`.
 
     Parameters
     ----------
     logits : array_like of float16, bfloat16, float32 or float64
-        Any number of axes, of which `axis` runs over the classes.
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
     labels : array_like of integers
         Classes, in [0, C); in the shape of logits without `axis`.
     epsilon : float
         Finite; above 0 for more weight on confident predictions, from -1 on for less.
     axis : int
-        Axis of the classes.
-    class_weight, sample_weight, ignore_index, reduction, denominator
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    reduction : {"mean", "sum", "none", "stats"}
+        Return the weighted mean, the weighted sum, every loss, or a `LossStats`.
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     return_grad, return_hess, return_proba, return_lse : bool
         Also return the gradient of the returned value, the diagonal of its Hessian (negative where
         the loss is not convex), the softmax of the logits, their logsumexp.
-    out, grad_out, hess_out, proba_out, n_threads
+    out : ndarray, optional
+        Takes the losses of ``reduction="none"``.
+    grad_out, hess_out, proba_out : ndarray, optional
         As in `cross_entropy`.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
     loss : float, ndarray or LossStats
-        As `reduction` says; arrays have the dtype of logits.
+        As `reduction` says; arrays have the dtype of logits, but losses and lse of half precision
+        are float32.
     grad, hess, proba, lse : ndarray
         Those that were asked for, in this order.
 
@@ -255,10 +288,16 @@ def poly1_loss(
     RuntimeWarning
         The mean of nothing, which is nan with gradient 0.
 
+    See Also
+    --------
+    generalized_cross_entropy : Bounded loss for noisy labels.
+    softmax_focal_loss : Focal loss of logits with labels.
+    cross_entropy : Softmax cross-entropy of logits.
+
     Notes
     -----
-    Losses and gradients keep their relative accuracy however small they are, for epsilon >= 0.  A label
-    whose probability is 0 costs inf, with a finite gradient.
+    Losses and gradients keep their relative accuracy however small they are, for epsilon >= 0.  A
+    label whose probability is 0 costs inf, with a finite gradient.
 
     References
     ----------

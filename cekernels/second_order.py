@@ -40,26 +40,46 @@ def cross_entropy_hvp(
 
     Parameters
     ----------
-    logits, targets, axis, class_weight, sample_weight, ignore_index, label_smoothing
+    logits : array_like of float16, bfloat16, float32 or float64
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
+    targets : array_like
         As in `cross_entropy`.
     v : array_like
         What the Hessian is multiplied by, in the shape of logits.
+    axis : int
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards the uniform distribution over the classes.
     reduction : {"mean", "sum"}
         Whose Hessian: that of the weighted mean or of the weighted sum.
-    denominator, n_threads
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     out : ndarray, optional
         Takes the product; of the shape and dtype of logits.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
-    product : ndarray
+    ndarray
         In the shape and dtype of logits.  Where there is nothing to average, it is 0.
 
     Raises
     ------
     LabelError, TypeError, ValueError
         As `cross_entropy`; also for v of another shape.
+
+    See Also
+    --------
+    cross_entropy : Softmax cross-entropy of logits.
+    cross_entropy_hessian : Hessian, a block of C x C for every sample.
+    binary_cross_entropy_hvp : Product of the Hessian with an array.
 
     Notes
     -----
@@ -116,18 +136,32 @@ def cross_entropy_hessian(
 
     Parameters
     ----------
-    logits, targets, axis, class_weight, sample_weight, ignore_index, label_smoothing
+    logits : array_like of float16, bfloat16, float32 or float64
+        `axis` runs over the classes, all others over the samples; any layout, read where it is.
+    targets : array_like
         As in `cross_entropy`.
+    axis : int
+        The axis of the classes.
+    class_weight : array_like, dict or "balanced", optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards the uniform distribution over the classes.
     reduction : {"mean", "sum"}
         Whose Hessian: that of the weighted mean or of the weighted sum.
-    denominator, n_threads
+    denominator : {"weight", "count"} or float
         As in `cross_entropy`.
     out : ndarray, optional
         Takes the blocks.
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
-    hessian : ndarray
+    ndarray
         Of shape (..., C, C), the samples in the order of logits without its axis of classes; of the
         dtype of logits.  Where there is nothing to average, it is 0.
 
@@ -135,6 +169,11 @@ def cross_entropy_hessian(
     ------
     LabelError, TypeError, ValueError
         As `cross_entropy`.
+
+    See Also
+    --------
+    cross_entropy : Softmax cross-entropy of logits.
+    cross_entropy_hvp : Product of the Hessian with an array.
 
     Notes
     -----
@@ -191,26 +230,45 @@ def binary_cross_entropy_hvp(
 
     Parameters
     ----------
-    logits, targets, sample_weight, pos_weight, label_smoothing, ignore_value
-        As in `binary_cross_entropy_with_logits`.
+    logits : array_like of float16, bfloat16, float32 or float64
+        Log-odds, of any shape and layout; each entry stands for itself.
+    targets : array_like
+        Probabilities of the positive class, or labels 0 and 1, in the shape of logits.
     v : array_like
         What the Hessian is multiplied by, in the shape of logits.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
+    pos_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards 1/2.
+    ignore_value : float, optional
+        Entries with this target (nan: any NaN) count for nothing.
     reduction : {"mean", "sum"}
         Whose Hessian: that of the weighted mean or of the weighted sum.
-    denominator, check, n_threads
+    denominator : {"weight", "count"} or float
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Takes the product; of the shape and dtype of logits.
+    check : bool
+        Raise for targets outside [0, 1].
+    n_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
-    product : ndarray
+    ndarray
         In the shape and dtype of logits.  Where there is nothing to average, it is 0.
 
     Raises
     ------
     TypeError, ValueError
         As `binary_cross_entropy_with_logits`; also for v of another shape.
+
+    See Also
+    --------
+    binary_cross_entropy_with_logits : Binary cross-entropy of logits.
+    cross_entropy_hvp : Product of the Hessian with an array.
 
     Examples
     --------

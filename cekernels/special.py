@@ -32,6 +32,12 @@ def expit(x: ArrayLike, *, out: Array | None = None, n_threads: int | None = Non
     ndarray or scalar
         In the shape and dtype of x, within 3 ulp.
 
+    See Also
+    --------
+    log_expit : Logarithm of the logistic function.
+    softplus : Logarithm of 1 + exp(x).
+    softmax : Exponentials, divided by their sum.
+
     Examples
     --------
     >>> from cekernels.special import expit
@@ -58,6 +64,12 @@ def log_expit(x: ArrayLike, *, out: Array | None = None, n_threads: int | None =
     ndarray or scalar
         In the shape and dtype of x, within 2 ulp.
 
+    See Also
+    --------
+    expit : Logistic function.
+    softplus : Logarithm of 1 + exp(x).
+    log_softmax : Logarithm of the softmax.
+
     Examples
     --------
     >>> from cekernels.special import log_expit
@@ -83,6 +95,11 @@ def softplus(x: ArrayLike, *, out: Array | None = None, n_threads: int | None = 
     -------
     ndarray or scalar
         In the shape and dtype of x, within 2 ulp.
+
+    See Also
+    --------
+    log_expit : Logarithm of the logistic function.
+    logsumexp : Logarithm of a sum of exponentials.
 
     Examples
     --------
@@ -124,6 +141,12 @@ def logsumexp(
     ndarray or scalar
         In the dtype of a.  -inf for an empty or all -inf sum, inf where any term is, nan for a
         negative sum.
+
+    See Also
+    --------
+    softmax : Exponentials, divided by their sum.
+    log_softmax : Logarithm of the softmax.
+    softplus : Logarithm of 1 + exp(x).
 
     Examples
     --------
@@ -180,6 +203,12 @@ def softmax(
         In the shape and dtype of x.  One inf among finite logits has probability 1; two, or nothing
         but -inf, or a NaN, make their group nan.
 
+    See Also
+    --------
+    log_softmax : Logarithm of the softmax.
+    logsumexp : Logarithm of a sum of exponentials.
+    expit : Logistic function.
+
     Examples
     --------
     >>> from cekernels.special import softmax
@@ -214,6 +243,12 @@ def log_softmax(
     -------
     ndarray
         In the shape and dtype of x, with full relative accuracy for the largest logit too.
+
+    See Also
+    --------
+    softmax : Exponentials, divided by their sum.
+    logsumexp : Logarithm of a sum of exponentials.
+    cekernels.cross_entropy : Softmax cross-entropy of logits.
 
     Examples
     --------

@@ -78,7 +78,9 @@ def exact_problem(dtype, n_classes, share):
 
 
 @pytest.mark.parametrize("share", [None, 0.3, 1e-2, 1e-3])
-@pytest.mark.parametrize("n_classes", [2, 10, 64, 65, 300])
+@pytest.mark.parametrize(
+    "n_classes", [2, 10, 65, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 300))]
+)
 def test_accuracy(isa, dtype, assert_ulp, n_classes, share):
     x, t, kl, kl_grad, js, js_grad, p = exact_problem(dtype, n_classes, share)
     factor = WITHOUT_FMA.get(isa, 1)

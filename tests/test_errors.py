@@ -706,3 +706,341 @@ def test_logsumexp_over_its_input():
 @pytest.mark.parametrize("x", [ROWS, ROWS[:0]], ids=["some", "empty"])
 def test_axes(name, axis, error, message, x):
     fails(error, message, getattr(special, name), x, axis=axis)
+
+
+# Options of classes
+
+
+@pytest.mark.parametrize("value", [2, -3, 100, -(2**63)])
+def test_axis_of_classes(value):
+    message = f"axis must be in [-2, 2), got {value}"
+    loss_fails(ValueError, message, "labels", axis=value)
+    loss_fails(ValueError, message, "soft", axis=value)
+
+
+@pytest.mark.parametrize("value", [1.0, "0", 1j, [0.5]])
+def test_type_of_the_axis_of_classes(value):
+    grad = np.full(ROWS.shape, 12345.0)
+    with pytest.raises(TypeError, match=r"^axis must be an integer"):
+        ck.cross_entropy(ROWS, LABELS, axis=value, grad_out=grad)
+    assert np.all(grad == 12345.0)
+
+
+@pytest.mark.parametrize(
+    ("axis", "which", "want", "got"),
+    [
+        (0, "axis 0", "(3, 4)", (2, 4)),
+        (1, "axis 1", "(2, 4)", (2, 3)),
+        (-1, "the last axis", "(2, 3)", (3, 2)),
+        (-2, "axis 1", "(2, 4)", (2, 4, 1)),
+        (2, "the last axis", "(2, 3)", ()),
+    ],
+)
+def test_shape_of_labels_beside_an_axis(axis, which, want, got):
+    message = (
+        f"integer targets are labels and must have the shape of logits without {which}, "
+        f"{want}, got {got}; probabilities must be floats"
+    )
+    x = np.zeros((2, 3, 4))
+    loss_fails(ValueError, message, "labels", x, np.zeros(got, int), axis=axis)
+    fails(ValueError, message, ck.cross_entropy, x, np.zeros(got, bool), axis=axis)
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_dtypes_that_no_mask_has(kind):
+    array, message = bad_arrays("where")[kind]
+    loss_fails(TypeError, message, "labels", where=array)
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i8", "f4", "f8"])
+@pytest.mark.parametrize("loss", ["labels", "soft"])
+def test_masks_are_bool(loss, kind):
+    where = np.ones(ROWS.shape, kind)
+    loss_fails(TypeError, f"where must be bool, got dtype {where.dtype}", loss, where=where)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 3), (2, 2), (1, 2, 3), (2, 3, 1), (0,)])
+def test_shapes_of_masks(shape):
+    message = f"where must broadcast to shape (2, 3), got {shape}"
+    loss_fails(ValueError, message, "labels", where=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("name", ["softcap", "logit_scale"])
+@pytest.mark.parametrize("value", [0, 0.0, -0.0, -1.5, math.nan, math.inf, np.float32(-2.0), False])
+def test_positive_options(name, value):
+    message = f"{name} must be positive and finite, got {value!r}"
+    loss_fails(ValueError, message, "labels", **{name: value})
+    loss_fails(ValueError, message, "soft", **{name: value}, reduction="sum")
+
+
+@pytest.mark.parametrize("value", [-1, -1e-300, math.nan, math.inf, -math.inf, np.float32(-2.0)])
+def test_z_loss_range(value):
+    message = f"z_loss must be finite and not negative, got {value!r}"
+    loss_fails(ValueError, message, "labels", z_loss=value)
+    loss_fails(ValueError, message, "soft", z_loss=value, reduction="sum")
+
+
+@pytest.mark.parametrize("name", ["softcap", "logit_scale", "z_loss"])
+@pytest.mark.parametrize("value", ["1", b"2", [1.0], (), 1j, np.array([1.0, 2.0]), {}])
+def test_types_of_numbers(name, value):
+    loss_fails(TypeError, f"{name} must be a number, got {value!r}", "labels", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["logit_scale", "z_loss"])
+def test_numbers_that_none_is_not(name):
+    loss_fails(TypeError, f"{name} must be a number, got None", "labels", **{name: None})
+
+
+@pytest.mark.parametrize("key", [3, -1, 2**64, -(2**63), np.int8(-5), np.uint8(200)])
+@pytest.mark.parametrize("loss", ["labels", "soft"])
+def test_keys_that_are_no_class(loss, key):
+    message = f"class_weight must have keys in [0, 3), got {key}"
+    loss_fails(ValueError, message, loss, class_weight={0: 1.0, key: 2.0})
+
+
+@pytest.mark.parametrize("key", [True, 1.0, "1", None, (0,), np.float64(2), math.nan])
+def test_keys_that_are_no_integer(key):
+    message = f"class_weight must have integer keys, got {key!r}"
+    loss_fails(TypeError, message, "labels", class_weight={key: 2.0})
+
+
+@pytest.mark.parametrize("value", ["2", None, [1.0], 1j])
+def test_values_that_are_no_weight(value):
+    message = f"class_weight[1] must be a number, got {value!r}"
+    loss_fails(TypeError, message, "labels", class_weight={1: value})
+
+
+@pytest.mark.parametrize("word", ["auto", "", "Balanced", "balanced_subsample"])
+def test_words_that_are_no_weight(word):
+    message = f"class_weight must be an array, a dict or 'balanced', got {word!r}"
+    loss_fails(ValueError, message, "labels", class_weight=word)
+
+
+def test_what_needs_labels():
+    message = "class_weight='balanced' needs labels, but the targets are probabilities"
+    loss_fails(ValueError, message, "soft", class_weight="balanced")
+    message = "ignore_index needs labels, but the targets are probabilities"
+    for value in (0, -100, 2**80):
+        loss_fails(ValueError, message, "soft", ignore_index=value)
+
+
+# Labels where they are
+
+INT64 = np.iinfo(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("value", "ignored"),
+    [
+        (INT64.min, None),
+        (INT64.min, INT64.min + 1),
+        (INT64.min + 1, INT64.min),
+        (INT64.max, INT64.max - 1),
+        (INT64.max - 1, INT64.max),
+        (-1, INT64.max),
+        (-1, 2**64 - 1),
+        (-1, -2),
+        (-2, -1),
+        (2**32, 0),
+        (2**32 + 1, 1),
+    ],
+)
+@pytest.mark.parametrize("n_classes", [5, 100])
+def test_labels_beside_the_ignored_one(label_fails, n_classes, value, ignored):
+    ending = "" if ignored is None else f" or ignore_index={ignored}"
+    message = (
+        f"targets[2] is {value}, but labels must be in [0, {n_classes}), "
+        f"the classes of logits{ending}"
+    )
+    label_fails(message, [0, 1, value, 4], n_classes, ignore_index=ignored)
+    label_fails(message, [0, 1, value, 4], n_classes, ignore_index=ignored, class_weight="balanced")
+
+
+@pytest.mark.parametrize("n_classes", [1, 64, 65])
+def test_ignored_label_beside_the_classes(label_fails, n_classes):
+    ending = f"but labels must be in [0, {n_classes}), the classes of logits or ignore_index="
+    for value, ignored in ((n_classes, n_classes + 1), (n_classes + 1, n_classes)):
+        message = f"targets[1] is {value}, {ending}{ignored}"
+        label_fails(message, [0, value], n_classes, ignore_index=ignored)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_place_of_a_label_in_any_layout(dtype, axis):
+    shape = (4, 5, 6)
+    x = np.zeros(shape, dtype)
+    labels = np.zeros(shape[:axis] + shape[axis + 1 :], np.int16)
+    place = tuple(n - 2 for n in labels.shape)
+    labels[place] = labels[-1, -1] = 77
+    message = (
+        f"targets[{place[0]}, {place[1]}] is 77, but labels must be in [0, {shape[axis]}), "
+        "the classes of logits"
+    )
+    for targets in (labels, np.asfortranarray(labels), np.repeat(labels, 2, axis=1)[:, ::2]):
+        loss_fails(ck.LabelError, message, "labels", x, targets, axis=axis)
+        loss_fails(ck.LabelError, message, "labels", np.asfortranarray(x), targets, axis=axis)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("n_classes", [3, 100])
+def test_nan_weights_are_seen(dtype, n_classes):
+    """No error, no silence: every number that they have a part in is NaN, and no other."""
+    x, labels = np.zeros((3, n_classes), dtype), [0, 1, 2]
+    stats, grad = ck.cross_entropy(
+        x, labels, sample_weight=[1, math.nan, 2], reduction="stats", return_grad=True
+    )
+    assert math.isnan(stats.total)
+    assert math.isnan(stats.weight)
+    assert stats.count == 3
+    np.testing.assert_array_equal(np.isnan(grad).any(axis=1), [False, True, False])
+    of_class = np.ones(n_classes)
+    of_class[1] = math.nan
+    assert math.isnan(ck.cross_entropy(x, labels, class_weight=of_class, reduction="none")[1])
+    assert math.isnan(ck.cross_entropy(x, labels, class_weight=of_class))
+    for loss in (ck.binary_cross_entropy_with_logits, ck.binary_cross_entropy):
+        assert math.isnan(loss(P, Y, sample_weight=[1, math.nan, 2]))
+        assert math.isnan(loss(P, Y, sample_weight=[1, math.nan, 2], reduction="sum"))
+
+
+# Complements
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_dtypes_of_complements(kind):
+    array, message = bad_arrays("complement")[kind]
+    loss_fails(TypeError, message, "probs", complement=array)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1), (1, 3)])
+def test_shapes_of_complements(shape):
+    message = f"complement must have shape (3,), got {shape}"
+    loss_fails(ValueError, message, "probs", complement=np.zeros(shape))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize(("value", "text"), [(-0.5, "-0.5"), (1.5, "1.5"), (math.inf, "inf")])
+def test_complements_outside_the_unit_interval(dtype, value, text):
+    q = np.array([0.5, value, 0.0], dtype)
+    message = f"complement must be in [0, 1], got {text} at [1]; check=False turns this check off"
+    loss_fails(ValueError, message, "probs", P.astype(dtype), complement=q)
+    loss = ck.binary_cross_entropy(P.astype(dtype), Y, complement=q, check=False, reduction="none")
+    assert loss.shape == (3,)
+
+
+# Outputs that overlap
+
+SELF_OVERLAPPING = {
+    "a row again and again": lambda item: (0, item),
+    "one element a row": lambda item: (item, 0),
+    "one element": lambda item: (0 * item, 0),
+    "diagonals": lambda item: (item, item),
+    "rows that begin before the last ends": lambda item: (2 * item, item),
+    "halves of elements": lambda item: (3 * item, item // 2),
+    "backwards": lambda item: (-item, item),
+}
+
+
+@pytest.mark.parametrize("strides", SELF_OVERLAPPING.values(), ids=SELF_OVERLAPPING)
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_outputs_over_themselves(kind, strides):
+    room = np.zeros(64, kind)
+    out = np.lib.stride_tricks.as_strided(room[20:], (2, 3), strides(room.itemsize))
+    x, y = ROWS.astype(kind), np.zeros(ROWS.shape, kind)
+    for name in ("grad_out", "hess_out", "proba_out"):
+        message = f"{name} has elements that share memory"
+        fails(ValueError, message, ck.cross_entropy, x, LABELS, **{name: out})
+        fails(ValueError, message, ck.cross_entropy, x, LABELS, **{name: out}, axis=-1)
+        fails(ValueError, message, ck.binary_cross_entropy_with_logits, x, y, **{name: out})
+    for name in ("grad_out", "hess_out"):
+        message = f"{name} has elements that share memory"
+        fails(ValueError, message, ck.binary_cross_entropy, y, y, **{name: out})
+    # In place, too.
+    message = "grad_out has elements that share memory"
+    fails(ValueError, message, ck.cross_entropy, out, LABELS, grad_out=out)
+    message = "out has elements that share memory"
+    for name in (*UNARY, *SOFTMAX):
+        fails(ValueError, message, getattr(special, name), x, out=out)
+    assert not room.any()
+
+
+def test_losses_over_themselves():
+    out = np.lib.stride_tricks.as_strided(np.zeros(1), (2,), (0,))
+    message = "out has elements that share memory"
+    fails(ValueError, message, ck.cross_entropy, ROWS, LABELS, out=out, reduction="none")
+    fails(ValueError, message, special.logsumexp, ROWS, axis=1, out=out)
+
+
+CLASS_OUTPUTS = ["out", "grad_out", "hess_out", "proba_out"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (CLASS_OUTPUTS[i], CLASS_OUTPUTS[j])
+        for i in range(len(CLASS_OUTPUTS))
+        for j in range(i + 1, len(CLASS_OUTPUTS))
+    ],
+)
+def test_every_pair_of_outputs(first, second):
+    """The same memory, the last element of one, and one between the elements of the other."""
+    message = f"{second} shares memory with {first}"
+    room = np.full(64, 12345.0)
+    binary = room[:2], room[1:3]
+    pairs = [(room[:6].reshape(2, 3), room[5:11].reshape(2, 3))]
+    pairs += [(room[:6].reshape(2, 3), room[:6].reshape(2, 3)[::-1])]
+    pairs += [(room[:12].reshape(2, 6)[:, ::2], room[10:16].reshape(2, 3))]
+    for one, other in pairs:
+        one = one[:, 2] if first == "out" else one
+        given = {first: one, second: other}
+        reduction = "none" if first == "out" else "mean"
+        if np.shares_memory(one, other):
+            fails(ValueError, message, ck.cross_entropy, ROWS, LABELS, **given, reduction=reduction)
+    fails(
+        ValueError,
+        message,
+        ck.binary_cross_entropy_with_logits,
+        np.zeros(2),
+        np.zeros(2),
+        **{first: binary[0], second: binary[1]},
+        reduction="none",
+    )
+    assert np.all(room == 12345.0)
+
+
+def test_outputs_between_each_other():
+    """Interleaved arrays share no element."""
+    room = np.zeros((2, 6))
+    _, grad, hess = ck.cross_entropy(ROWS, LABELS, grad_out=room[:, ::2], hess_out=room[:, 1::2])
+    want = ck.cross_entropy(ROWS, LABELS, return_grad=True, return_hess=True)
+    assert np.array_equal(grad, want[1])
+    assert np.array_equal(hess, want[2])
+
+
+@pytest.mark.parametrize("name", ["grad_out", "hess_out", "proba_out"])
+def test_outputs_over_the_mask(name):
+    room = np.ones(ROWS.shape)
+    where = room.view(bool)[:, ::8]
+    message = f"{name} shares memory with where"
+    fails(ValueError, message, ck.cross_entropy, ROWS, LABELS, where=where, **{name: room})
+
+
+@pytest.mark.parametrize("name", ["out", "grad_out", "hess_out"])
+def test_outputs_over_the_complement(name):
+    q = 1 - P
+    options = {"complement": q, name: q, "reduction": "none"}
+    message = f"{name} shares memory with complement"
+    fails(ValueError, message, ck.binary_cross_entropy, P, Y, **options)
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_outputs_of_half_precision(loss):
+    """Losses are float32, what is written beside the logits is in their dtype."""
+    function, x, y = LOSSES[loss]
+    x = x.astype(np.float16)
+    shape = x.shape[:-1] if function is ck.cross_entropy else x.shape
+    message = "out must have dtype float32, got float16"
+    out = np.zeros(shape, np.float16)
+    fails(TypeError, message, function, x, y, out=out, reduction="none")
+    for name in ("grad_out", "hess_out"):
+        message = f"{name} must have dtype float16, got float32"
+        fails(TypeError, message, function, x, y, **{name: np.zeros(x.shape, np.float32)})

@@ -26,7 +26,7 @@ SUM_RELATIVE = {np.float32: 2e-7, np.float64: 1e-15}
 # Around a vector, a block and a chunk.
 SMALL_SIZES = [0, 1, 15, 16, 17, 255, 256, 257]
 LARGE_SIZES = [16383, 16384, 16385, 40000]
-CLASSES = [1, 2, 3, 10, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, 1000]
+CLASSES = [1, 2, 3, 10, 33, 63, 64, 65, 100, 255, 256, 257, 1000]
 ALL_OUTPUTS = {"return_grad": True, "return_hess": True}
 
 BINARY_OPTIONS = {
@@ -184,8 +184,8 @@ def test_classes(check_reductions, rng, dtype, n_classes, name):
 @pytest.mark.parametrize(
     ("n", "n_classes"),
     [
-        *itertools.product(SMALL_SIZES, [2, 3, 10, 33, 100]),
-        *((16384 // c + step, c) for c in (2, 3, 10, 33, 100) for step in (-1, 0, 1)),
+        *itertools.product(SMALL_SIZES, [2, 10, 100]),
+        *((16384 // c + step, c) for c in (3, 33, 100) for step in (-1, 0, 1)),
         (40000, 2),
     ],
 )

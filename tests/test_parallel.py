@@ -488,7 +488,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize("make", LARGE)
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [2])
 def test_memory_of_python(make, n_threads):
     """One number a chunk and a few objects; two million logits take 8 MB."""
     call = make()
