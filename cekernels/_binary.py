@@ -60,19 +60,17 @@ def binary_problem(
 ) -> BinaryProblem:
     """Check the arguments."""
     x = _validation.as_floats(values, name)
+    y = _validation.as_shaped(targets, "targets", x.shape)
+    weight = _validation.as_broadcast(sample_weight, "sample_weight", x.shape)
+    positive = _validation.as_broadcast(pos_weight, "pos_weight", x.shape)
     return BinaryProblem(
         x,
-        _validation.as_shaped(targets, "targets", x.shape),
-        _validation.as_broadcast(sample_weight, "sample_weight", x.shape),
-        _validation.as_broadcast(pos_weight, "pos_weight", x.shape),
+        y,
+        weight,
+        positive,
         _validation.as_fraction(label_smoothing, "label_smoothing"),
         None if ignore_value is None else _validation.as_number(ignore_value, "ignore_value"),
-        {
-            name: values,
-            "targets": targets,
-            "sample_weight": sample_weight,
-            "pos_weight": pos_weight,
-        },
+        {name: x, "targets": y, "sample_weight": weight, "pos_weight": positive},
     )
 
 

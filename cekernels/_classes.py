@@ -96,14 +96,17 @@ def class_problem(
     ignored = _validation.as_ignored_label(ignore_index, labels)
     dtype = _validation.computed_dtype(x.dtype)
     samples = x.shape[:axis] + x.shape[axis + 1 :]
+    allowed = _validation.as_mask(where, "where", x.shape)
+    weight = _validation.as_broadcast(sample_weight, "sample_weight", samples)
+    weights = _validation.as_class_weight(class_weight, x.shape[axis], dtype, labels, ignored)
     return ClassProblem(
         x,
         axis,
         labels,
         proba,
-        _validation.as_mask(where, "where", x.shape),
-        _validation.as_broadcast(sample_weight, "sample_weight", samples),
-        _validation.as_class_weight(class_weight, x.shape[axis], dtype, labels, ignored),
+        allowed,
+        weight,
+        weights,
         _validation.as_fraction(label_smoothing, "label_smoothing"),
         ignored,
         ignore_index,
@@ -111,11 +114,11 @@ def class_problem(
         0.0 if softcap is None else _validation.as_positive(softcap, "softcap"),
         _validation.as_positive(logit_scale, "logit_scale"),
         {
-            names[0]: logits,
-            names[1]: targets,
-            "sample_weight": sample_weight,
-            "class_weight": class_weight,
-            "where": where,
+            names[0]: x,
+            names[1]: proba if labels is None else labels,
+            "sample_weight": weight,
+            "class_weight": weights,
+            "where": allowed,
         },
     )
 

@@ -67,7 +67,7 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Tell whether this is one of the floating dtypes that the kernels read."""
-    return (dtype.kind == "f" and dtype.itemsize <= 8) or is_bfloat16(dtype)
+    return dtype.type in (np.float16, np.float32, np.float64) or is_bfloat16(dtype)
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
@@ -91,6 +91,8 @@ def as_logits(value: ArrayLike, name: str, axis: int) -> tuple[Array, int]:
     array = as_floats(value, name)
     if array.ndim == 0:
         raise ValueError(f"{name} must have an axis of classes, got a scalar")
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"axis must be an integer, got {axis!r}")
     (axis,) = as_axes(axis, array.ndim)
     if array.shape[axis] == 0:
         raise ValueError(f"{name} must have at least one class, got shape {array.shape}")
@@ -220,9 +222,7 @@ def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
         raise TypeError(f"ignore_index must be an integer or None, got {value!r}")
     if labels is None:
         raise ValueError("ignore_index needs labels, but the targets are probabilities")
-    if labels.dtype.kind == "b":
-        return None
-    info = np.iinfo(labels.dtype)
+    info = np.iinfo(np.uint8 if labels.dtype.kind == "b" else labels.dtype)
     return int(value) if info.min <= value <= info.max else None
 
 

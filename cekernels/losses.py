@@ -341,7 +341,7 @@ def binary_cross_entropy(
     p, q = problem.values, None
     if complement is not None:
         q = _validation.as_shaped(complement, "complement", p.shape)
-        problem.inputs["complement"] = complement
+        problem.inputs["complement"] = q
     clip, bound = _validation.as_clip(eps), _validation.as_log_bound(log_min)
 
     def make_job(*arguments: Any) -> _kernels.Probs:

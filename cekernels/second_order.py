@@ -105,7 +105,7 @@ def cross_entropy_hvp(
     x, axis = problem.logits, problem.axis
     vector = _validation.as_shaped(v, "v", x.shape)
     call = _reduced_call(reduction, denominator, n_threads)
-    product = _result(out, x.shape, x.dtype, x, {**problem.inputs, "v": v})
+    product = _result(out, x.shape, x.dtype, x, {**problem.inputs, "v": vector})
     job = _kernels.CrossEntropyHvp(
         as_rows(vector, axis), as_rows(product, axis), *problem.arguments(), *NO_OUTPUTS
     )
@@ -287,7 +287,7 @@ def binary_cross_entropy_hvp(
     x = problem.values
     vector = _validation.as_shaped(v, "v", x.shape)
     call = _reduced_call(reduction, denominator, n_threads)
-    product = _result(out, x.shape, x.dtype, x, {**problem.inputs, "v": v})
+    product = _result(out, x.shape, x.dtype, x, {**problem.inputs, "v": vector})
     job = _kernels.BinaryHvp(
         as_vector(vector), as_vector(product), *problem.arguments(), *NO_OUTPUTS[:4]
     )

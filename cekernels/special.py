@@ -281,11 +281,12 @@ def _normalised(
     if array.size == 0:
         return result
     rows = _rows(array, axes)
-    moved = np.moveaxis(result, axes, range(-len(axes), 0))
-    target = as_rows(result, axes[0]) if len(axes) == 1 else np.empty(rows.shape, rows.dtype)
+    in_place = len(axes) == 1
+    target = as_rows(result, axes[0]) if in_place else np.empty(rows.shape, rows.dtype)
     job = _kernels.Softmax(rows, None if log else target, target if log else None, None)
     _parallel.run(job, threads)
-    if len(axes) > 1:
+    if not in_place:
+        moved = np.moveaxis(result, axes, range(-len(axes), 0))
         moved[...] = target.reshape(moved.shape)
     return unwrap(result)
 

@@ -70,7 +70,7 @@ def set_isa(str name not None):
 
 
 cdef inline const cek_table *table_of(cnp.ndarray array) noexcept:
-    return active.f32 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 else active.f64
+    return active.f64 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64 else active.f32
 
 
 cdef inline void *data_of(object array) noexcept:

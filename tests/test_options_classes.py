@@ -263,8 +263,6 @@ def check_case(
     y = make_targets(rng, targets, samples, n_classes)
     labels = y if y.dtype.kind in "iu" else None
     where = make_mask(rng, where, x.shape, labels)
-    if INF in special and class_weight == "zeros":
-        class_weight = "array"
     if where is not None and options["label_smoothing"] == 1.0:
         # Without a class that takes the smoothing there would be no coefficient but 0.
         where = where | (~where.any(axis=-1, keepdims=True) & (np.arange(n_classes) == 0))

@@ -477,9 +477,9 @@ static real cross_entropy_row(const struct cek_cross_entropy_args *args, struct 
         args->outer ? outer_targets(args, v_label, &row, &t) : t.distance + t.all * row.log1p;
     if (args->z_loss != 0) {
         t.square = 2 * args->z_loss * row_weight(args, g, i);
-        t.pull = t.square * lse;
+        t.pull = t.square == 0 ? 0 : t.square * lse;
         t.live |= t.square != 0;
-        loss += t.pull * lse / 2;
+        loss += t.square == 0 ? 0 : t.pull * lse / 2;
     }
     struct row_job job = {args, g, i, &row, &t, e, e ? e[t.label] / row.total : 0};
     if (args->scale_grad.data)

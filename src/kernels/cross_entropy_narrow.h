@@ -51,15 +51,18 @@ static NOINLINE void narrow_one_hot(struct narrow *s, size_t n_classes)
 /* q_c from t_c, in place */
 static NOINLINE void narrow_mix(struct narrow *s, real class_weight, real keep, size_t c)
 {
-    for (size_t r = 0; r < TILE; r++)
-        s->q[c][r] = s->weight[r] * class_weight * fma_(s->q[c][r], keep, s->share[r]);
+    for (size_t r = 0; r < TILE; r++) {
+        real mixed = fma_(s->q[c][r], keep, s->share[r]), q = s->weight[r] * class_weight * mixed;
+        s->q[c][r] = mixed == 0 ? 0 : q;
+    }
 }
 
 static NOINLINE void narrow_mix_allowed(struct narrow *s, real class_weight, real keep, size_t c)
 {
     for (size_t r = 0; r < TILE; r++) {
         real share = s->share[r] * s->extras.allowed[c][r];
-        s->q[c][r] = s->weight[r] * class_weight * fma_(s->q[c][r], keep, share);
+        real mixed = fma_(s->q[c][r], keep, share), q = s->weight[r] * class_weight * mixed;
+        s->q[c][r] = mixed == 0 ? 0 : q;
     }
 }
 
@@ -190,10 +193,14 @@ static NOINLINE void narrow_z_loss(struct narrow *s, real twice_z)
     for (size_t r = 0; r < TILE; r++) {
         real square = twice_z * s->square[r], pull = square * s->lse[r];
         s->square[r] = square;
-        s->pull[r] = pull;
-        s->live[r] = square == 0 ? s->live[r] : 1;
-        s->loss[r] = fma_(REAL(0.5) * pull, s->lse[r], s->loss[r]);
+        s->pull[r] = square == 0 ? 0 : pull; /* also where lse is inf */
     }
+    for (size_t r = 0; r < TILE; r++) {
+        real loss = fma_(REAL(0.5) * s->pull[r], s->lse[r], s->loss[r]);
+        s->loss[r] = s->pull[r] == 0 ? s->loss[r] : loss;
+    }
+    for (size_t r = 0; r < TILE; r++)
+        s->live[r] = s->square[r] == 0 ? s->live[r] : 1;
 }
 
 /* From here on x is spent: it takes the output that is being made.  The gradient in v. */

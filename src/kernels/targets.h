@@ -98,8 +98,10 @@ static NOINLINE void mix(const real *restrict t, const real *restrict class_weig
                          const real *restrict allowed, real weight, real keep, real spread,
                          size_t n, real *restrict q)
 {
-    for (size_t i = 0; i < n / LANES * LANES; i++)
-        q[i] = weight * class_weight[i] * fma_(t[i], keep, spread * allowed[i]);
+    for (size_t i = 0; i < n / LANES * LANES; i++) {
+        real mixed = fma_(t[i], keep, spread * allowed[i]), q_i = weight * class_weight[i] * mixed;
+        q[i] = mixed == 0 ? 0 : q_i;
+    }
 }
 
 /* What the classes that are allowed to row i share of the smoothing: each this much. */
