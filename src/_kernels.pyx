@@ -476,8 +476,9 @@ cdef class Unary(Job):
         self.table.unary(&self.args, begin, end)
 
 
-# The plain call: ordinary arrays, no option, one thread's worth of work.  The functions below answer
-# it without a Python object but the result, and give None wherever the long way has to decide.
+# The plain call: ordinary arrays, no option, one thread's worth of work.  The functions below
+# answer it without a Python object but the result, and give None wherever the long way has to
+# decide.
 
 cdef enum:
     PLAIN_CHUNKS = 16  # below what _parallel.py gives to a second thread

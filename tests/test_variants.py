@@ -163,7 +163,7 @@ def exact_problem(dtype, name, value, n_classes):
 
 
 @every_outer
-@pytest.mark.parametrize("n_classes", [2, 10, 100])
+@pytest.mark.parametrize("n_classes", [2, 100])
 def test_accuracy_of_outer_functions(isa, dtype, assert_ulp, name, parameter, n_classes):
     (value,) = parameter.values()
     x, y, *exact, size = exact_problem(dtype, name, value, n_classes)
@@ -494,7 +494,7 @@ def test_infinite_logits_of_outer_functions(dtype, name, parameter, n_classes):
 
 
 @pytest.mark.parametrize("n_classes", [3, 70])
-@pytest.mark.parametrize("value", [NAN, INF, -INF])
+@pytest.mark.parametrize("value", [NAN, INF])
 @every_outer
 def test_ignored_rows_are_not_read(dtype, name, parameter, n_classes, value):
     x = np.zeros((3, n_classes), dtype)
