@@ -28,9 +28,6 @@ enum cek_type {
     CEK_FLOAT64
 };
 
-/* Axes an array may have, as many as NumPy's. */
-enum { CEK_MAX_NDIM = 64 };
-
 /* An array of any element type, alignment and strides; its elements are counted in C order.
  * data NULL: absent, or not wanted.  ndim 0: one value that stands for all. */
 struct cek_array {
