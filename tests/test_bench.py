@@ -17,7 +17,7 @@ if not (ROOT / "bench").is_dir():
 # Behind the installed packages, lest the sources hide the built ones.
 sys.path.append(str(ROOT))
 
-from bench import cases, checking, harness, machine, peers, report
+from bench import cases, checking, harness, layouts, machine, peers, report
 from bench.cases import Case
 
 MS = 1_000_000
@@ -405,3 +405,14 @@ class TestCommand:
         assert done.stderr.startswith("usage: python -m bench ")
         assert option.strip("-") in done.stderr.lower().splitlines()[-1]
         assert "Traceback" not in done.stderr
+
+
+class TestLayouts:
+    """Every layout that is compared gives the same result."""
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_losses(self, dtype):
+        for calls in (layouts.binary_calls(100, dtype), layouts.class_calls(49, 70, dtype)):
+            losses = {name: call()[0] for name, call in calls.items()}
+            assert len(losses) >= 4
+            assert set(losses.values()) == {losses["contiguous"]}
