@@ -159,6 +159,14 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     return block_sum(loss, whole);
 }
 
+static INLINE void sums_start(struct lane_sums *restrict sums)
+{
+    for (size_t j = 0; j < LANES; j++) {
+        sums->product[j] = sums->linear[j] = sums->linear_low[j] = 0;
+        sums->settled[j] = sums->settled_low[j] = 0;
+    }
+}
+
 /* Takes the logarithm of the products, and adds all to what is settled (TwoSum). */
 static NOINLINE void settle(struct lane_sums *restrict sums)
 {
@@ -168,16 +176,24 @@ static NOINLINE void settle(struct lane_sums *restrict sums)
         double low = (old - (sum - back)) + (loss - back);
         sums->settled[j] = sum;
         sums->settled_low[j] += low + (double)sums->linear_low[j];
+        sums->product[j] = sums->linear[j] = sums->linear_low[j] = 0;
     }
-    memset(sums, 0, offsetof(struct lane_sums, settled));
+}
+
+/* The value of each lane, as sum_value. */
+static NOINLINE void lane_values(const struct lane_sums *restrict sums, double *restrict value)
+{
+    for (size_t j = 0; j < LANES; j++) {
+        double high = sums->settled[j], low = sums->settled_low[j], sum = high + low;
+        value[j] = low - low == 0 ? sum : high;
+    }
 }
 
 static double total_of(struct lane_sums *sums)
 {
-    double lanes[LANES];
+    ALIGN double lanes[LANES];
     settle(sums);
-    for (size_t j = 0; j < LANES; j++)
-        lanes[j] = sum_value((struct sum){sums->settled[j], sums->settled_low[j]});
+    lane_values(sums, lanes);
     return lane_sum(lanes);
 }
 
@@ -187,7 +203,8 @@ static void binary_chunks(const struct cek_binary_args *args, binary_core *core,
     struct binary_scratch scratch;
     double block_sums[CEK_CHUNK / BLOCK];
     for (size_t chunk = begin; chunk < end; chunk++) {
-        struct lane_sums lanes = {.product = {0}};
+        struct lane_sums lanes;
+        sums_start(&lanes);
         size_t n_blocks = 0, stop = min_size((chunk + 1) * CEK_CHUNK, args->n);
         for (size_t i = chunk * CEK_CHUNK; i < stop; i += BLOCK) {
             block_sums[n_blocks++] =

@@ -38,10 +38,11 @@ static INLINE void block_store(const struct cek_array *out, size_t begin, size_t
 /* Sum of LANES values, which are spent. */
 static INLINE double lane_sum(double *lanes)
 {
-    for (size_t width = LANES / 2; width > 0; width /= 2)
-        for (size_t j = 0; j < width; j++)
-            lanes[j] += lanes[j + width];
-    return lanes[0];
+    for (size_t j = 0; LANES == 16 && j < 8; j++)
+        lanes[j] += lanes[j + 8];
+    for (size_t j = 0; j < 4; j++)
+        lanes[j] += lanes[j + 4];
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
 }
 
 /* Sum of n <= BLOCK values in whole vectors.  Four vectors are added as a tree in real, which is

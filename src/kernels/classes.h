@@ -101,8 +101,7 @@ static void cross_entropy_columns(const struct cek_cross_entropy_args *args, siz
         const struct rows grad = g->grad;
         if (in_place)
             rows_move(&g->grad, first, size, n_classes, scratch);
-        for (size_t i = first; i < first + size; i++)
-            g->loss[i] = cross_entropy_row(args, g, i, 0, row_scratch);
+        cross_entropy_rows(args, args->n_rows, first, first + size, g, row_scratch);
         g->logits = logits;
         g->grad = grad;
         if (in_place)
@@ -118,8 +117,7 @@ static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_
             cross_entropy_columns(args, n, g, scratch);
             return;
         }
-        for (size_t i = 0; i < n; i++)
-            g->loss[i] = cross_entropy_row(args, g, i, next_row(args, begin + i), scratch);
+        cross_entropy_rows(args, begin, 0, n, g, scratch);
     } else {
         struct narrow tile;
         for (size_t i = 0; i < n; i += TILE) {
@@ -164,7 +162,7 @@ static void softmax_group(const struct cek_cross_entropy_args *args, size_t begi
     g->allowed.wanted = 0;
     if (args->n_classes > NARROW) {
         for (size_t i = 0; i < n; i++)
-            softmax_wide(args, g, i, next_row(args, begin + i), scratch);
+            softmax_wide(args, g, i, next_row(args, begin + i, 1), scratch);
     } else {
         struct softmax_tile tile;
         for (size_t i = 0; i < n; i += TILE)

@@ -20,6 +20,8 @@ struct narrow {
     struct softmax_tile softmax;
     ALIGN real q[NARROW][TILE];
     ALIGN real label[TILE];
+    ALIGN real v_label[TILE];
+    ALIGN real q_label[TILE]; /* of a label alone: its q */
     ALIGN real weight[TILE];
     ALIGN real share[TILE]; /* of the smoothing, for each allowed class */
     ALIGN real all[TILE];
@@ -133,56 +135,76 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
     }
 }
 
-/* -log p_y of labels */
-static NOINLINE void narrow_nll(struct narrow *s, size_t n_classes)
+/* The same of labels alone, from q_label; q is not needed */
+static NOINLINE void narrow_label_sums(struct narrow *s, size_t n_classes)
 {
     const struct softmax_tile *t = &s->softmax;
     for (size_t r = 0; r < TILE; r++)
-        s->nll[r] = 0;
+        s->v_label[r] = 0;
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++)
-            s->nll[r] = s->label[r] == (real)c ? t->x[c][r] : s->nll[r];
+            s->v_label[r] = s->label[r] == (real)c ? t->x[c][r] : s->v_label[r];
+    for (size_t r = 0; r < TILE; r++) {
+        real q = s->q_label[r];
+        s->rest[r] = s->label[r] == t->argmax[r] ? 0 : q;
+        s->live[r] = q == 0 ? 0 : 1;
+        s->all[r] = q;
+        s->pull[r] = s->square[r] = 0;
+    }
+    for (size_t r = 0; r < TILE; r++) {
+        real distance = s->rest[r] * (t->max[r] - s->v_label[r]);
+        s->distance[r] = s->rest[r] == 0 ? 0 : distance;
+        s->loss[r] = fma_(s->all[r], t->log1p[r], s->distance[r]);
+    }
+}
+
+/* -log p_y of labels */
+static NOINLINE void narrow_nll(struct narrow *s)
+{
+    const struct softmax_tile *t = &s->softmax;
     for (size_t r = 0; r < TILE; r++) {
         int is_largest = s->label[r] == t->argmax[r];
-        s->nll[r] = nll_of(t->max[r], s->nll[r], is_largest, t->log1p[r], &s->nll_low[r]);
+        s->nll[r] = nll_of(t->max[r], s->v_label[r], is_largest, t->log1p[r], &s->nll_low[r]);
     }
 }
 
 /* The value of an outer function becomes the loss, its slope a factor of A, R and q. */
-static NOINLINE void narrow_slope(struct narrow *s, const real *restrict value, size_t n_classes)
+static NOINLINE void narrow_slope(struct narrow *s, const real *restrict value)
 {
     for (size_t r = 0; r < TILE; r++) {
         s->loss[r] = s->all[r] * value[r];
         s->curvature[r] *= s->all[r];
         s->all[r] *= s->slope[r];
         s->rest[r] *= s->slope[r];
+        s->q_label[r] *= s->slope[r];
     }
-    for (size_t c = 0; c < n_classes; c++)
-        for (size_t r = 0; r < TILE; r++)
-            s->q[c][r] *= s->slope[r];
 }
 
 static void narrow_outer(const struct cek_cross_entropy_args *args, struct narrow *s)
 {
     ALIGN real value[TILE];
-    narrow_nll(s, args->n_classes);
+    narrow_nll(s);
     outer_apply(args->outer, s->nll, s->nll_low, args->outer_parameter, TILE, value, s->slope,
                 s->curvature);
-    narrow_slope(s, value, args->n_classes);
+    narrow_slope(s, value);
 }
 
 /* Adds the term of the curvature to the Hessian in x. */
 static NOINLINE void narrow_bend(struct narrow *s, real scale, size_t n_classes)
 {
     struct softmax_tile *t = &s->softmax;
+    ALIGN real at_largest[TILE], bend[TILE];
+    for (size_t r = 0; r < TILE; r++) {
+        real p = t->p_top[r], rest = t->p_others[r];
+        at_largest[r] = s->label[r] == t->argmax[r] ? rest : p;
+        bend[r] = scale * s->curvature[r];
+    }
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            int largest = t->argmax[r] == (real)c, labelled = s->label[r] == (real)c;
-            real p_other = t->e[c][r] * t->inverse[r], rest_other = 1 - p_other;
-            real p_top = t->p_top[r], rest_top = t->p_others[r], old = t->x[c][r];
-            real p = largest ? p_top : p_other, rest = largest ? rest_top : rest_other;
-            real distance = labelled ? rest : p;
-            real hess = fma_(scale * s->curvature[r] * distance, distance, old);
+            real p = t->e[c][r] * t->inverse[r], rest = 1 - p, largest = at_largest[r];
+            real other = s->label[r] == (real)c ? rest : p, old = t->x[c][r];
+            real distance = t->argmax[r] == (real)c ? largest : other;
+            real hess = fma_(bend[r] * distance, distance, old);
             t->x[c][r] = s->live[r] == 0 ? 0 : hess;
         }
 }
@@ -203,19 +225,43 @@ static NOINLINE void narrow_z_loss(struct narrow *s, real twice_z)
         s->live[r] = s->square[r] == 0 ? s->live[r] : 1;
 }
 
-/* From here on x is spent: it takes the output that is being made.  The gradient in v. */
-static NOINLINE void narrow_grad(struct narrow *s, real scale, size_t n_classes)
+/* Factors of e_c and, for the largest class, of the rest in the gradient in v. */
+static INLINE void narrow_factors(const struct narrow *s, real scale, real *restrict factor,
+                                  real *restrict at_largest)
 {
-    struct softmax_tile *t = &s->softmax;
-    ALIGN real factor[TILE], at_largest[TILE];
+    const struct softmax_tile *t = &s->softmax;
     for (size_t r = 0; r < TILE; r++) {
         real pull = t->max[r] == (real)INFINITY ? 0 : s->pull[r];
         factor[r] = scale * (s->all[r] + pull) * t->inverse[r];
         at_largest[r] = scale * (s->rest[r] + s->pull[r]) * t->p_top[r];
     }
+}
+
+/* From here on x is spent: it takes the output that is being made.  The gradient in v. */
+static NOINLINE void narrow_grad(struct narrow *s, real scale, size_t n_classes)
+{
+    struct softmax_tile *t = &s->softmax;
+    ALIGN real factor[TILE], at_largest[TILE];
+    narrow_factors(s, scale, factor, at_largest);
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
             real q = scale * s->q[c][r];
+            real other = fma_(factor[r], t->e[c][r], -q);
+            real largest = at_largest[r] - q * t->p_others[r];
+            real grad = t->argmax[r] == (real)c ? largest : other;
+            t->x[c][r] = s->live[r] == 0 ? 0 : grad;
+        }
+}
+
+/* The same of labels alone */
+static NOINLINE void narrow_label_grad(struct narrow *s, real scale, size_t n_classes)
+{
+    struct softmax_tile *t = &s->softmax;
+    ALIGN real factor[TILE], at_largest[TILE];
+    narrow_factors(s, scale, factor, at_largest);
+    for (size_t c = 0; c < n_classes; c++)
+        for (size_t r = 0; r < TILE; r++) {
+            real q_label = scale * s->q_label[r], q = s->label[r] == (real)c ? q_label : 0;
             real other = fma_(factor[r], t->e[c][r], -q);
             real largest = at_largest[r] - q * t->p_others[r];
             real grad = t->argmax[r] == (real)c ? largest : other;
@@ -231,12 +277,12 @@ static NOINLINE void narrow_allow(struct narrow *s, size_t n_classes)
             s->softmax.x[c][r] *= s->extras.allowed[c][r];
 }
 
-static void narrow_grad_allowed(const struct group *g, struct narrow *s, real scale,
-                                size_t n_classes)
+static void narrow_grad_allowed(const struct cek_cross_entropy_args *args, const struct group *g,
+                                struct narrow *s, real scale)
 {
-    narrow_grad(s, scale, n_classes);
+    (is_one_hot(args) ? narrow_label_grad : narrow_grad)(s, scale, args->n_classes);
     if (g->allowed.wanted)
-        narrow_allow(s, n_classes);
+        narrow_allow(s, args->n_classes);
 }
 
 static NOINLINE void narrow_hess(struct narrow *s, real scale, size_t n_classes)
@@ -340,20 +386,46 @@ static void narrow_scale_grad(const struct cek_cross_entropy_args *args, const s
         *first = *second = 0;
 }
 
+/* Labels and weights of n_rows rows; rows that are missing have no weight. */
+static NOINLINE void narrow_rows(const ptrdiff_t *restrict label, const real *restrict weight,
+                                 size_t n_rows, struct narrow *restrict s)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        s->label[r] = -1;
+        s->weight[r] = 0;
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        s->label[r] = (real)label[r];
+        s->weight[r] = weight[r];
+    }
+}
+
+/* q of labels alone */
+static void narrow_label_weights(const struct cek_cross_entropy_args *args, const struct group *g,
+                                 size_t first, size_t n_rows, struct narrow *s)
+{
+    memcpy(s->q_label, s->weight, sizeof s->q_label);
+    for (size_t r = 0; args->class_weight && r < n_rows; r++)
+        if (g->label[first + r] >= 0)
+            s->q_label[r] *= class_weight(args, (size_t)g->label[first + r]);
+}
+
 /* Softmax, targets and losses of n_rows rows of a group, from `first` on. */
 static void narrow_load(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
                         size_t n_rows, struct narrow *s)
 {
     const size_t n_classes = args->n_classes;
     struct softmax_tile *t = &s->softmax;
-    for (size_t r = 0; r < TILE; r++) {
-        s->label[r] = r < n_rows ? (real)g->label[first + r] : 0;
-        s->weight[r] = r < n_rows ? g->weight[first + r] : 0;
-    }
+    narrow_rows(g->label + first, g->weight + first, n_rows, s);
     narrow_logits(args, g, first, n_rows, s);
     tile_softmax(t, n_classes);
-    narrow_coefficients(args, g, first, n_rows, s);
-    narrow_sums(s, n_classes);
+    if (is_one_hot(args)) {
+        narrow_label_weights(args, g, first, n_rows, s);
+        narrow_label_sums(s, n_classes);
+    } else {
+        narrow_coefficients(args, g, first, n_rows, s);
+        narrow_sums(s, n_classes);
+    }
     if (args->outer)
         narrow_outer(args, s);
     if (args->z_loss != 0 || args->lse.data) {
@@ -374,7 +446,7 @@ static void narrow_derivatives(const struct cek_cross_entropy_args *args, const 
     const size_t n_classes = args->n_classes;
     const double a = args->softcap != 0 ? 1 : args->logit_scale;
     if (reads_twice(args)) {
-        narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
+        narrow_grad_allowed(args, g, s, (real)(args->grad_scale * a));
         memcpy(s->extras.grad, s->softmax.x, n_classes * sizeof s->extras.grad[0]);
     }
     if (g->hess.wanted) {
@@ -389,7 +461,7 @@ static void narrow_derivatives(const struct cek_cross_entropy_args *args, const 
         if (args->softcap != 0)
             narrow_chain(s, n_classes);
         else
-            narrow_grad_allowed(g, s, (real)(args->grad_scale * a), n_classes);
+            narrow_grad_allowed(args, g, s, (real)(args->grad_scale * a));
         tile_store(s->softmax.x, n_rows, n_classes, &g->grad, first);
     }
 }

@@ -125,7 +125,7 @@ static void divergence_load(const struct group *g, size_t i, const real *x,
     memcpy(b->x, x + begin, n * sizeof(real));
     for (size_t j = n; j < size; j++)
         b->x[j] = -(real)INFINITY;
-    block_exp(b->x, row->scaling, size, 0, 0, b->p, &unused);
+    block_exp(b->x, row->scaling, size, b->x, b->p, b->p, &unused);
     block_scale(b->p, (real)(1 / row->total), whole_vectors(n), b->p);
     if (row->argmax - begin < n)
         b->p[row->argmax - begin] = (real)(row->top / row->total);
@@ -293,7 +293,7 @@ static void divergence_group(const struct cek_cross_entropy_args *args, int symm
     for (size_t i = 0; i < n; i++) {
         real loss = symmetric ? js_row(args, g, i, scratch) : kl_row(args, g, i, scratch);
         if (!symmetric && (last_result(args) || args->lse.data))
-            cross_entropy_row(args, g, i, next_row(args, begin + i), scratch);
+            cross_entropy_rows(args, begin, i, i + 1, g, scratch);
         g->loss[i] = loss;
     }
 }

@@ -25,6 +25,9 @@ enum { MANTISSA_BITS = 52, EXPONENT_BIAS = 1023 };
  * same lanes everywhere, which is what makes their bits the same everywhere. */
 enum { LANES = 64 / sizeof(real) };
 
+/* Elements a step of the hot loops: four vectors hide the latency of an operation. */
+enum { STEP = 4 * LANES };
+
 /* Elements a hot loop works on at most.  Its scratch arrays (2 KiB each in double) stay in L1. */
 enum { BLOCK = 256 };
 

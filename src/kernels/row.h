@@ -25,9 +25,6 @@
 #define LARGE_MAX 1420.0
 #endif
 
-/* Elements a step of the hot loops: four vectors hide the latency of an operation. */
-enum { STEP = 4 * LANES };
-
 /* Elements a call of them: where the largest of a row is found again, and what no caller keeps. */
 enum { SPAN = 1024 };
 
@@ -91,16 +88,16 @@ struct lane_totals {
 };
 
 /* e = exp(x) 2^-n of n values in steps, added to `sums`: the four vectors of a step as a tree, and
- * that by TwoSum, so that a row's sum is as good at any length.  e may be x itself.  The memory that
- * is ahead of x and of e by so many elements is asked for. */
-static NOINLINE void block_exp(const real *x, struct scaling to, size_t n, ptrdiff_t x_ahead,
-                               ptrdiff_t e_ahead, real *e, struct lane_totals *restrict sums)
+ * that by TwoSum, so that a row's sum is as good at any length.  e may be x itself.  n elements of
+ * memory to be read and to be written soon are asked for. */
+static NOINLINE void block_exp(const real *x, struct scaling to, size_t n, const real *next_x,
+                               const real *next_e, real *e, struct lane_totals *restrict sums)
 {
     struct lane_totals s = *sums;
     for (size_t i = 0; i < n / STEP * STEP; i += STEP) {
         for (size_t j = i; j < i + STEP; j += LANES) {
-            PREFETCH(x + x_ahead + j);
-            PREFETCH(e + e_ahead + j);
+            PREFETCH(next_x + j);
+            PREFETCH(next_e + j);
         }
         IN_PLACE
         for (size_t j = 0; j < LANES; j++) {
@@ -118,45 +115,29 @@ static NOINLINE void block_exp(const real *x, struct scaling to, size_t n, ptrdi
     *sums = s;
 }
 
-/* Lanes [begin, end) of a step of x but lane `skip`; -inf elsewhere. */
-static NOINLINE void step_load(const real *restrict x, int begin, int end, int skip,
-                               real *restrict in)
-{
-    for (int j = 0; j < STEP; j++) {
-        int wanted = (j >= begin) & (j < end) & (j != skip);
-        real value = x[j];
-        in[j] = wanted ? value : -(real)INFINITY;
-    }
-}
-
-static NOINLINE void step_store(const real *restrict out, int begin, int end, real *restrict e)
-{
-    for (int j = 0; j < STEP; j++) {
-        int wanted = (j >= begin) & (j < end);
-        real old = e[j], value = out[j];
-        e[j] = wanted ? value : old;
-    }
-}
-
-/* block_exp for lanes [begin, end) of one step alone; e is 0 in lane `skip`, and may be NULL. */
-static void step_exp(const real *x, struct scaling to, int begin, int end, int skip, real *e,
+/* block_exp for n elements, at most a step; e is 0 in place of element `skip`, and may be NULL. */
+static void step_exp(const real *x, size_t n, size_t skip, struct scaling to, real *e,
                      struct lane_totals *sums)
 {
-    ALIGN real in[STEP], out[STEP];
-    step_load(x, begin, end, skip, in);
-    block_exp(in, to, STEP, 0, 0, out, sums);
+    ALIGN real step[STEP];
+    memcpy(step, x, n * sizeof(real));
+    for (size_t j = n; j < STEP; j++)
+        step[j] = -(real)INFINITY;
+    if (skip < n)
+        step[skip] = -(real)INFINITY;
+    block_exp(step, to, STEP, step, step, step, sums);
     if (e)
-        step_store(out, begin, end, e);
+        memcpy(e, step, n * sizeof(real));
 }
 
-/* The sum of all lanes, which are spent. */
+/* The sum of all lanes, which are spent: neighbours, neighbours of those, and so on. */
 static double lanes_value(struct lane_totals *sums)
 {
-    for (size_t width = LANES / 2; width > 0; width /= 2)
-        for (size_t j = 0; j < width; j++) {
-            real error;
-            sums->high[j] = two_sum(sums->high[j], sums->high[j + width], &error);
-            sums->low[j] += sums->low[j + width] + error;
+    for (size_t n = LANES / 2; n > 0; n /= 2)
+        for (size_t j = 0; j < n; j++) {
+            real error, low = sums->low[2 * j] + sums->low[2 * j + 1];
+            sums->high[j] = two_sum(sums->high[2 * j], sums->high[2 * j + 1], &error);
+            sums->low[j] = low + error;
         }
     return (double)sums->high[0] + (double)sums->low[0];
 }
@@ -213,6 +194,14 @@ static size_t row_find(const real *x, real value, size_t begin, size_t n)
     return n;
 }
 
+static int has_nan(const real *x, size_t n)
+{
+    int any = 0;
+    for (size_t i = 0; i < n; i++)
+        any |= x[i] != x[i];
+    return any;
+}
+
 static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
 {
     const size_t whole = n_classes / STEP * STEP, last = n_classes - STEP;
@@ -227,10 +216,7 @@ static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
     if (max > row->max)
         row->max = max, best = last;
     row->argmax = row_find(x, row->max, best, n_classes);
-    row->has_nan = 0;
-    if (row->max == (real)INFINITY)
-        for (size_t i = 0; i < n_classes; i++)
-            row->has_nan |= x[i] != x[i];
+    row->has_nan = row->max == (real)INFINITY && has_nan(x, n_classes);
 }
 
 /* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted.  The
@@ -248,13 +234,12 @@ static void row_exp(const real *x, ptrdiff_t next, size_t n_classes, struct soft
     for (size_t i = 0, n; i < n_classes; i += n) {
         n = min_size(SPAN, (i < peak && peak < n_classes ? peak : n_classes) - i);
         if (i == peak || n < STEP) {
-            size_t at = min_size(i, n_classes - STEP);
-            int begin = (int)(i - at), skip = i == peak ? (int)(row->argmax - at) : -1;
             n = min_size(n, STEP);
-            step_exp(x + at, row->scaling, begin, begin + (int)n, skip, e ? e + at : NULL, &others);
+            step_exp(x + i, n, row->argmax - i, row->scaling, e ? e + i : NULL, &others);
         } else {
             n = n / STEP * STEP;
-            block_exp(x + i, row->scaling, n, x_ahead, e_ahead, e ? e + i : unwanted, &others);
+            real *to = e ? e + i : unwanted;
+            block_exp(x + i, row->scaling, n, x + i + x_ahead, to + e_ahead, to, &others);
         }
     }
     row->top = (double)row->scaling.top + (double)row->scaling.top_low;

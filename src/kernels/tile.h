@@ -6,9 +6,10 @@
 #define CEK_TILE_H
 
 #include "row.h"
+#include "transpose.h"
 
 enum {
-    TILE = 4 * LANES, /* rows                                                                */
+    TILE = 32,         /* rows                                                                */
     NARROW = 64,       /* classes at most: tiles of x, e and q take 48 KiB             */
     GROUP = 4         /* classes that are summed as a tree                                   */
 };
@@ -31,108 +32,89 @@ struct softmax_tile {
     ALIGN real log1p[TILE];    /* logsumexp - max                 */
 };
 
-/* Transposing four rows at a time takes 0.21 ns an element, one at a time 0.37, and back 0.17 instead
- * of 0.50 (float, 10 classes, AVX-512 server, 2026-11). */
-
-/* Four rows of n_classes values to rows r to r + 3 of the tile: `spacing` from row to row, `step` from
- * class to class. */
-static INLINE void tile_load_four(const real *row, ptrdiff_t spacing, ptrdiff_t step,
-                                  size_t n_classes, size_t r, real (*restrict tile)[TILE])
+/* Four rows of adjacent values to rows r to r + 3 of the tile.  The last four classes may be moved twice. */
+static INLINE void tile_load_four(const char *const row[4], size_t n_classes, size_t r,
+                                  real (*restrict tile)[TILE])
 {
-    for (size_t c = 0; c < n_classes; c++, row += step) {
-        real first = row[0], second = row[spacing];
-        real third = row[2 * spacing], fourth = row[3 * spacing];
-        tile[c][r] = first, tile[c][r + 1] = second;
-        tile[c][r + 2] = third, tile[c][r + 3] = fourth;
+    for (size_t i = 0; n_classes >= 4 && i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4), begin = c * sizeof(real);
+        const void *from[] = {row[0] + begin, row[1] + begin, row[2] + begin, row[3] + begin};
+        void *to[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r, tile[c + 3] + r};
+        transpose_quads(from, to);
     }
+    for (size_t c = 0; n_classes < 4 && c < n_classes; c++)
+        for (size_t i = 0; i < 4; i++)
+            memcpy(tile[c] + r + i, row[i] + c * sizeof(real), sizeof(real));
 }
 
 static INLINE void tile_store_four(real (*restrict tile)[TILE], size_t r, size_t n_classes,
-                                   ptrdiff_t spacing, ptrdiff_t step, real *row)
+                                   char *const row[4])
 {
-    for (size_t c = 0; c < n_classes; c++, row += step) {
-        row[0] = tile[c][r], row[spacing] = tile[c][r + 1];
-        row[2 * spacing] = tile[c][r + 2], row[3 * spacing] = tile[c][r + 3];
+    for (size_t i = 0; n_classes >= 4 && i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4), begin = c * sizeof(real);
+        const void *from[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r, tile[c + 3] + r};
+        void *to[] = {row[0] + begin, row[1] + begin, row[2] + begin, row[3] + begin};
+        transpose_quads(from, to);
     }
+    for (size_t c = 0; n_classes < 4 && c < n_classes; c++)
+        for (size_t i = 0; i < 4; i++)
+            memcpy(row[i] + c * sizeof(real), tile[c] + r + i, sizeof(real));
 }
 
-/* Row i where its elements are aligned real, at any distance; else NULL. */
-static INLINE real *row_aligned(const struct rows *rows, size_t i)
+/* Are n rows, from `first` on, next to each other in memory, so that each class is a run? */
+static int rows_adjacent(const struct rows *rows, size_t first, size_t n)
 {
-    const uintptr_t places = (uintptr_t)rows->at[i] | (uintptr_t)rows->stride;
-    const int aligned = rows->type == REAL_TYPE && places % sizeof(real) == 0;
-    return aligned ? (real *)(void *)rows->at[i] : NULL;
-}
-
-/* Bytes from each of n rows, from `first` on, to the next; 0 where they differ, or there is one row. */
-static ptrdiff_t rows_spacing(const struct rows *rows, size_t first, size_t n)
-{
-    const ptrdiff_t spacing = n > 1 ? rows->at[first + 1] - rows->at[first] : 0;
     for (size_t i = first + 1; i < first + n; i++)
-        if (rows->at[i] - rows->at[i - 1] != spacing)
+        if (rows->at[i] - rows->at[i - 1] != type_sizes[rows->type])
             return 0;
-    return spacing;
+    return n > 1;
 }
 
-/* Rows that are missing are 0. */
-static void tile_fill(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes)
-{
-    for (size_t c = 0; n_rows < TILE && c < n_classes; c++)
-        memset(tile[c] + n_rows, 0, (TILE - n_rows) * sizeof(real));
-}
-
-/* n_rows rows, from `first` on, as [class][row].  Rows next to each other, as where the classes are
- * not the last axis, are runs; rows at equal distance are transposed where they are; others, and
- * what is left over, by way of a buffer. */
+/* n_rows rows, from `first` on, as [class][row]; rows that are missing are 0. */
 static void tile_load(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes,
                       real (*restrict tile)[TILE])
 {
-    const ptrdiff_t spacing = rows_spacing(rows, first, n_rows), size = type_sizes[rows->type];
-    const ptrdiff_t step = rows->stride / size;
-    const real *direct = row_aligned(rows, first);
+    const int direct = rows->type == REAL_TYPE && rows->stride == sizeof(real);
     size_t r = 0;
-    if (spacing == size) {
+    if (rows_adjacent(rows, first, n_rows)) {
         for (size_t c = 0; c < n_classes; c++)
-            run_read(rows->type, rows->at[first] + (ptrdiff_t)c * rows->stride, size, n_rows,
-                     tile[c]);
+            run_read(rows->type, rows->at[first] + (ptrdiff_t)c * rows->stride,
+                     type_sizes[rows->type], n_rows, tile[c]);
         r = n_rows;
-    } else if (direct && spacing != 0 && spacing % size == 0) {
-        for (; r + 4 <= n_rows; r += 4) {
-            const real *row = direct + (ptrdiff_t)r * (spacing / size);
-            tile_load_four(row, spacing / size, step, n_classes, r, tile);
-        }
     }
     for (; r < n_rows; r += 4) {
         real buffer[4][NARROW];
-        for (size_t i = 0; i < 4; i++)
-            row_read(rows, first + min_size(r + i, n_rows - 1), 0, n_classes, buffer[i]);
-        tile_load_four(buffer[0], NARROW, 1, n_classes, r, tile);
+        const char *row[4];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t from = first + min_size(r + i, n_rows - 1);
+            row[i] = direct ? rows->at[from] : (const char *)buffer[i];
+            if (!direct)
+                row_read(rows, from, 0, n_classes, buffer[i]);
+        }
+        tile_load_four(row, n_classes, r, tile);
     }
-    tile_fill(tile, n_rows, n_classes);
+    for (size_t c = 0; n_rows < TILE && c < n_classes; c++)
+        memset(tile[c] + n_rows, 0, (TILE - n_rows) * sizeof(real));
 }
 
 static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes,
                        const struct rows *rows, size_t first)
 {
-    const ptrdiff_t spacing = rows_spacing(rows, first, n_rows), size = type_sizes[rows->type];
-    const ptrdiff_t step = rows->stride / size;
-    real *direct = row_aligned(rows, first);
+    const int direct = rows->type == REAL_TYPE && rows->stride == sizeof(real);
     size_t r = 0;
-    if (spacing == size) {
+    if (rows_adjacent(rows, first, n_rows)) {
         for (size_t c = 0; c < n_classes; c++)
-            run_write(rows->type, tile[c], n_rows, size,
+            run_write(rows->type, tile[c], n_rows, type_sizes[rows->type],
                       rows->at[first] + (ptrdiff_t)c * rows->stride);
         r = n_rows;
-    } else if (direct && spacing != 0 && spacing % size == 0) {
-        for (; r + 4 <= n_rows; r += 4) {
-            real *row = direct + (ptrdiff_t)r * (spacing / size);
-            tile_store_four(tile, r, n_classes, spacing / size, step, row);
-        }
     }
     for (; r < n_rows; r += 4) {
         real buffer[4][NARROW];
-        tile_store_four(tile, r, n_classes, NARROW, 1, buffer[0]);
-        for (size_t i = 0; i < 4 && r + i < n_rows; i++)
+        char *row[4];
+        for (size_t i = 0; i < 4; i++)
+            row[i] = direct && r + i < n_rows ? rows->at[first + r + i] : (char *)buffer[i];
+        tile_store_four(tile, r, n_classes, row);
+        for (size_t i = 0; !direct && i < 4 && r + i < n_rows; i++)
             row_write(rows, first + r + i, 0, n_classes, buffer[i]);
     }
 }

