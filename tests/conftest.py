@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cekernels
-from cekernels import LossStats, _runtime, reference
+from cekernels import LossStats, _kernels, _runtime, reference
 
 # Of the result, or of the largest of the terms that it is the sum of. The reference, in float64,
 # has an error of its own: see test_reference.py.
@@ -22,6 +22,15 @@ OUTPUTS = ("grad", "hess", "proba", "lse")
 
 
 ISAS = _runtime.available_isas()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Name the instruction set that was in use when a test failed."""
+    report = yield
+    if report.failed:
+        report.sections.append(("Instruction set", _kernels.active_isa()))
+    return report
 
 
 @pytest.fixture(params=ISAS)
@@ -62,10 +71,11 @@ def every_isa():
 
     def generate():
         for name in ISAS:
-            with _runtime.use_isa(name):
-                yield name
+            _runtime.set_isa(name)
+            yield name
 
-    return generate
+    with _runtime.use_isa(ISAS[-1]):
+        yield generate
 
 
 @pytest.fixture
@@ -89,7 +99,7 @@ def check_loss(every_isa):
             assert len(got) == len(want)
             factor = WITHOUT_FMA.get(isa, 1)
             ulp, relative = factor * (ELEMENT_ULP[kind] + more), factor * SUM_RELATIVE[kind]
-            call = f"{name}({_summary(options)}) on {isa}"
+            call = f"{name}({_summary(options)})"
             _assert_loss(got[0], want[0], x.dtype, ulp, relative, floor, call)
             for output, array, expected, scale in zip(
                 names, got[1:], want[1:], scales, strict=True

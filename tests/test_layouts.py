@@ -267,21 +267,23 @@ def check_cross_entropy(
     outs.assert_surroundings()
 
 
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @pytest.mark.filterwarnings("ignore:the mean of no weight")
 @quick
 @given(**class_cases)
-def test_cross_entropy(assert_same_bits, **case):
-    check_cross_entropy(assert_same_bits, **case)
+def test_cross_entropy(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_cross_entropy(assert_same_bits, **case)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @pytest.mark.filterwarnings("ignore:the mean of no weight")
 @deep
 @given(**class_cases)
-def test_cross_entropy_deeply(assert_same_bits, **case):
-    check_cross_entropy(assert_same_bits, **case)
+def test_cross_entropy_deeply(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_cross_entropy(assert_same_bits, **case)
 
 
 @pytest.mark.usefixtures("isa", "eager_threads")
@@ -463,19 +465,21 @@ def check_binary(
     outs.assert_surroundings()
 
 
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @quick
 @given(**binary_cases)
-def test_binary(assert_same_bits, **case):
-    check_binary(assert_same_bits, **case)
+def test_binary(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_binary(assert_same_bits, **case)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @deep
 @given(**binary_cases)
-def test_binary_deeply(assert_same_bits, **case):
-    check_binary(assert_same_bits, **case)
+def test_binary_deeply(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_binary(assert_same_bits, **case)
 
 
 # Special functions
@@ -543,19 +547,21 @@ def check_special(
     outs.assert_surroundings()
 
 
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @quick
 @given(**special_cases)
-def test_special(assert_same_bits, **case):
-    check_special(assert_same_bits, **case)
+def test_special(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_special(assert_same_bits, **case)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @deep
 @given(**special_cases)
-def test_special_deeply(assert_same_bits, **case):
-    check_special(assert_same_bits, **case)
+def test_special_deeply(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_special(assert_same_bits, **case)
 
 
 # Nothing
