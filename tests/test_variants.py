@@ -150,8 +150,9 @@ def exact_rows(name, parameter, y, softmax):
 def exact_softmax(dtype, n_classes):
     """Return logits and labels; and of each row p, 1 - p_y and -log(p_y) by mpmath."""
     rng = np.random.default_rng(4)
-    x = np.concatenate([rng.normal(0, 5, (15, n_classes)), rng.normal(0, 15, (15, n_classes))])
-    x, y = x.astype(dtype), rng.integers(0, n_classes, 30)
+    n = 15 if n_classes < 64 else 5
+    x = np.concatenate([rng.normal(0, 5, (n, n_classes)), rng.normal(0, 15, (n, n_classes))])
+    x, y = x.astype(dtype), rng.integers(0, n_classes, 2 * n)
     y[::2] = x[::2].argmax(axis=1)
     softmax = []
     with mpmath.workdps(50):
@@ -234,7 +235,7 @@ def test_sigmoid_focal_loss_with_options(dtype, rng, assert_ulp, n, alpha):
 @every_outer
 @pytest.mark.parametrize("n_classes", [1, 3, 64, 65])
 def test_outer_functions_with_options(dtype, rng, assert_ulp, name, parameter, n_classes):
-    n = 300
+    n = 300 if n_classes < 64 else 100
     x, y = rng.normal(0, 3, (n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
     sample_weight = rng.uniform(0.25, 2, n).astype(dtype)
     sample_weight[::7] = 0.0
