@@ -21,7 +21,6 @@ WITHOUT_FMA = {"baseline": 2}
 
 OUTPUTS = ("grad", "hess", "proba", "lse")
 
-
 ISAS = _runtime.available_isas()
 
 
