@@ -347,8 +347,10 @@ class TestMachine:
 class TestCommand:
     """In a process of its own: the command ties its process to one processor."""
 
-    def run(self, *arguments):
-        start = f"import sys; sys.path.append({str(ROOT)!r}); from bench.__main__ import main"
+    def run(self, *arguments, first=""):
+        start = (
+            f"import sys; {first} sys.path.append({str(ROOT)!r}); from bench.__main__ import main"
+        )
         return subprocess.run(
             [sys.executable, "-P", "-c", f"{start}; sys.exit(main())", *arguments],
             capture_output=True,
@@ -359,7 +361,8 @@ class TestCommand:
     def test_quick_run(self, tmp_path):
         pytest.importorskip("tqdm")
         done = self.run(
-            "--quick", "--case=-100$|x10$", "--peer=numpy", "--rounds=3", f"--out={tmp_path}"
+            *("--quick", "--case=-100$|x10$", "--peer=numpy", "--rounds=3", f"--out={tmp_path}"),
+            first="sys.modules['matplotlib'] = None;",
         )
         assert done.returncode == 0, done.stderr
         written = json.loads((tmp_path / "quick.json").read_text())
@@ -372,7 +375,8 @@ class TestCommand:
         for case in written["cases"]:
             assert {"cekernels", "numpy", "floor"} <= set(report.rows_by_peer(case))
         assert (tmp_path / "quick.md").exists()
-        assert (tmp_path / "quick-bce.png").exists() == (find_spec("matplotlib") is not None)
+        assert not (tmp_path / "quick-bce.png").exists()
+        assert "no plots: matplotlib is not installed" in done.stderr
 
     def test_every_installed_system_gives_the_right_answer(self, tmp_path):
         pytest.importorskip("tqdm")
@@ -382,6 +386,7 @@ class TestCommand:
         rows = [row for case in written["cases"] for row in case["rows"]]
         installed = {name for name, module in peers.MODULES.items() if find_spec(module)}
         assert [row for row in rows if row["error"]] == []
+        assert (tmp_path / "quick-bce.png").exists() == (find_spec("matplotlib") is not None)
         assert installed - set(written["missing"]) <= {row["peer"] for row in rows}
 
     def test_no_such_case(self):

@@ -242,15 +242,16 @@ def eager_threads(monkeypatch):
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
 
 
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("eager_threads")
 @pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_threads_have_the_same_bits(make_long_problem, assert_same_bits, reduction):
+def test_threads_have_the_same_bits(every_isa, make_long_problem, assert_same_bits, reduction):
     problem = make_long_problem()
-    want = problem(reduction=reduction, n_threads=1)
-    for n_threads in THREADS[1:]:
-        assert_same_bits(problem(reduction=reduction, n_threads=n_threads), want)
-    with ck.threads(3):
-        assert_same_bits(problem(reduction=reduction), want)
+    for _ in every_isa():
+        want = problem(reduction=reduction, n_threads=1)
+        for n_threads in THREADS[1:]:
+            assert_same_bits(problem(reduction=reduction, n_threads=n_threads), want)
+        with ck.threads(3):
+            assert_same_bits(problem(reduction=reduction), want)
 
 
 @pytest.mark.usefixtures("isa", "eager_threads")

@@ -529,7 +529,7 @@ def save_zeros(name, n_rows, fortran_order):
 @pytest.mark.parametrize("fortran_order", [False, True])
 def test_heap_does_not_grow_with_the_files(save, score, fortran_order):
     peaks = []
-    for n_rows in (2**16, 2**18):
+    for n_rows in (2**15, 2**17):
         save_zeros("x.npy", n_rows, fortran_order)
         (targets,) = save(y=np.zeros(n_rows, np.int8))
         tracemalloc.start()
@@ -548,13 +548,13 @@ def test_resident_memory_does_not_grow_with_the_files(save, fortran_order):
         "print(*[line for line in open('/proc/self/status') if line.startswith('VmHWM')])"
     )
     peaks = []
-    for n_rows in (2**16, 2**18):
+    for n_rows in (2**15, 2**17):
         save_zeros("x.npy", n_rows, fortran_order)
         (targets,) = save(y=np.zeros(n_rows, np.int8))
         args = [sys.executable, "-c", program, "score", "x.npy", targets]
         output = subprocess.run(args, capture_output=True, text=True, check=True).stdout
         peaks.append(int(output.split()[-2]))
-    # The larger file has 192 MB more. What is mapped for a moment depends on the page cache.
+    # The larger file has 96 MB more. What is mapped for a moment depends on the page cache.
     assert peaks[1] - peaks[0] < 64_000
 
 

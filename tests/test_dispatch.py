@@ -51,6 +51,20 @@ print(json.dumps([cekernels.show_config("dict"), cekernels.special.expit(x).toby
 """
 
 
+# Imports that fail, one after the other.
+IMPORTS = """
+import json, os
+messages = []
+for name in NAMES:
+    os.environ["CEKERNELS_ISA"] = name
+    try:
+        import cekernels
+    except ValueError as error:
+        messages.append(str(error))
+print(json.dumps(messages))
+"""
+
+
 # The choice
 
 
@@ -75,12 +89,20 @@ def test_the_best_isa_is_used(python):
     assert config["isa"]["forced"] is None
 
 
-@pytest.mark.parametrize("name", ["sse9", "AVX2", " baseline", "avx", "native"])
-def test_unknown_isa(python, name):
-    assert last_line(python("import cekernels", CEKERNELS_ISA=name)) == (
-        f"ValueError: CEKERNELS_ISA={name!r} is not available: this build has "
-        f"{', '.join(BUILT)}; this machine runs {', '.join(AVAILABLE)}"
+def test_unknown_isa(python):
+    def message(name):
+        return (
+            f"CEKERNELS_ISA={name!r} is not available: this build has {', '.join(BUILT)}; "
+            f"this machine runs {', '.join(AVAILABLE)}"
+        )
+
+    assert last_line(python("import cekernels", CEKERNELS_ISA="sse9")) == (
+        f"ValueError: {message('sse9')}"
     )
+    names = ["AVX2", " baseline", "avx", "native"]
+    process = python(f"NAMES = {names}{IMPORTS}")
+    assert process.stderr == ""
+    assert json.loads(process.stdout) == [message(name) for name in names]
 
 
 def test_isa_of_another_machine(monkeypatch):

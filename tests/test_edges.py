@@ -9,8 +9,6 @@ import pytest
 import cekernels as ck
 from cekernels import reference, special
 
-pytestmark = pytest.mark.usefixtures("isa")
-
 INF, NAN = math.inf, math.nan
 CLASS_OUTPUTS = ("grad", "hess", "proba", "lse")
 
@@ -67,6 +65,7 @@ def test_special_probabilities(check_loss, dtype):
             )
 
 
+@pytest.mark.usefixtures("isa")
 def test_nan_targets(dtype):
     x, y = np.array([0.5, 0.5, NAN], dtype), np.array([1, NAN, NAN], dtype)
     for function in (ck.binary_cross_entropy_with_logits, ck.binary_cross_entropy):
@@ -113,6 +112,7 @@ def test_special_rows(check_loss, dtype, n_classes):
         check_loss("cross_entropy", x, y, reduction="none", label_smoothing=0.2, **outputs)
 
 
+@pytest.mark.usefixtures("isa")
 def test_special_rows_leave_their_neighbours_alone(dtype, rng, assert_same_bits):
     for n_classes in (3, 10, 40, 100):
         calm = rng.normal(0, 3, (60, n_classes)).astype(dtype)
@@ -139,6 +139,7 @@ def test_special_functions(isa, dtype, assert_ulp):
         assert_ulp(got, want, factor * 4, np.maximum(np.abs(want), 1.0))
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_ignored_entries_are_not_read(dtype, value):
     x, y = np.array([1, value, 2], dtype), np.array([1, -1, 0], dtype)
@@ -163,6 +164,7 @@ def test_ignored_entries_are_not_read(dtype, value):
             assert all(np.all(np.isfinite(output)) for output in outputs)
 
 
+@pytest.mark.usefixtures("isa")
 def test_one_class_is_certain(dtype):
     x = np.array([[3], [-1e30], [0], [INF]], dtype)
     outputs = {f"return_{name}": True for name in CLASS_OUTPUTS}
@@ -175,6 +177,7 @@ def test_one_class_is_certain(dtype):
     assert lse.tolist() == x[:, 0].tolist()
 
 
+@pytest.mark.usefixtures("isa")
 def test_nothing_at_all(dtype):
     empty, no_rows = np.zeros(0, dtype), np.zeros((0, 5), dtype)
     calls = [
@@ -200,6 +203,7 @@ def test_nothing_at_all(dtype):
     assert special.logsumexp(no_rows, axis=1).shape == (0,)
 
 
+@pytest.mark.usefixtures("isa")
 def test_no_weight_at_all(dtype):
     x, y = np.ones(20, dtype), np.ones(20, dtype)
     rows, labels = np.ones((20, 3), dtype), np.ones(20, int)
@@ -241,6 +245,7 @@ def call_everything(x, p, rows_of_classes):
         special.logsumexp(rows, axis=1, b=np.arange(rows.shape[1]))
 
 
+@pytest.mark.usefixtures("isa")
 def test_no_numpy_warning_when_all_are_errors(dtype):
     x = np.array([v for v in LOGITS if math.isfinite(v)]).astype(dtype)
     p = np.array([0.0, 1e-40, 1e-30, 0.5, 1.0]).astype(dtype)

@@ -13,7 +13,6 @@ import cekernels as ck
 from cekernels import reference, special
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
-pytestmark = pytest.mark.usefixtures("isa")
 
 HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 CLASS_OUTPUTS = ("grad", "hess", "proba", "lse", "scale_grad")
@@ -68,6 +67,7 @@ def assert_rounded(assert_same_bits, got, want, names, half):
 # Conversions
 
 
+@pytest.mark.usefixtures("isa")
 def test_every_number_is_read_exactly(half, assert_same_bits):
     """softplus of large numbers is the number, and of the others tells them apart."""
     x = every_pattern(half, nan=False)
@@ -86,6 +86,7 @@ def test_every_number_is_read_exactly(half, assert_same_bits):
     np.testing.assert_array_equal(lse[finite], wide[finite])
 
 
+@pytest.mark.usefixtures("isa")
 def test_nan_stays_nan(half):
     x = every_pattern(half, nan=True)
     assert x.size > 100
@@ -115,6 +116,7 @@ def ties(half):
     return np.concatenate([x, middle, *beside, beyond[np.isfinite(beyond)]])
 
 
+@pytest.mark.usefixtures("isa")
 def test_every_tie_is_rounded_to_even(half, assert_same_bits):
     """The gradient of a logit of -inf and label 1 is -w exactly: any number can be written."""
     numbers = ties(half)
@@ -233,15 +235,17 @@ def check_cross_entropy(
 
 @quick
 @given(**class_cases)
-def test_cross_entropy(assert_same_bits, **case):
-    check_cross_entropy(assert_same_bits, **case)
+def test_cross_entropy(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_cross_entropy(assert_same_bits, **case)
 
 
 @pytest.mark.slow
 @deep
 @given(**class_cases)
-def test_cross_entropy_deeply(assert_same_bits, **case):
-    check_cross_entropy(assert_same_bits, **case)
+def test_cross_entropy_deeply(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_cross_entropy(assert_same_bits, **case)
 
 
 binary_cases = {
@@ -306,38 +310,42 @@ def check_binary(
 
 @quick
 @given(**binary_cases)
-def test_binary(assert_same_bits, **case):
-    check_binary(assert_same_bits, **case)
+def test_binary(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_binary(assert_same_bits, **case)
 
 
 @pytest.mark.slow
 @deep
 @given(**binary_cases)
-def test_binary_deeply(assert_same_bits, **case):
-    check_binary(assert_same_bits, **case)
+def test_binary_deeply(every_isa, assert_same_bits, **case):
+    for _ in every_isa():
+        check_binary(assert_same_bits, **case)
 
 
 @pytest.mark.parametrize("targets", ["labels", "probabilities"])
 @pytest.mark.parametrize("n_classes", [32_000, 128_256])
-def test_vocabulary_is_as_exact_as_float32(rng, half, assert_ulp, n_classes, targets):
+def test_vocabulary_is_as_exact_as_float32(every_isa, rng, half, assert_ulp, n_classes, targets):
     x = rng.normal(0, 3, (2, n_classes)).astype(half)
     y = rng.integers(0, n_classes, 2)
     if targets == "probabilities":
         y = reference.softmax(rng.normal(0, 1, x.shape), axis=1).astype(np.float32)
     outputs = {"return_proba": True, "return_lse": True, "reduction": "none"}
-    loss, proba, lse = ck.cross_entropy(x, y, **outputs)
     exact = reference.cross_entropy(x.astype(np.float64), y, **outputs)
-    assert loss.dtype == lse.dtype == np.float32
-    assert_ulp(loss, exact[0], ELEMENT_ULP)
-    assert_ulp(lse, exact[2], ELEMENT_ULP)
     # Half an ulp, and what little float32 adds before.
-    unit = np.spacing(np.abs(exact[1]).astype(half)).astype(np.float64)
-    assert np.all(np.abs(proba.astype(np.float64) - exact[1]) <= 0.51 * unit)
+    bound = 0.51 * np.spacing(np.abs(exact[1]).astype(half)).astype(np.float64)
+    for _ in every_isa():
+        loss, proba, lse = ck.cross_entropy(x, y, **outputs)
+        assert loss.dtype == lse.dtype == np.float32
+        assert_ulp(loss, exact[0], ELEMENT_ULP)
+        assert_ulp(lse, exact[2], ELEMENT_ULP)
+        assert np.all(np.abs(proba.astype(np.float64) - exact[1]) <= bound)
 
 
 # Dtypes and layouts of results
 
 
+@pytest.mark.usefixtures("isa")
 def test_dtypes_of_results(half):
     x, labels = np.zeros((4, 3), half), np.zeros(4, int)
     everything = {f"return_{name}": True for name in CLASS_OUTPUTS}
@@ -356,6 +364,7 @@ def test_dtypes_of_results(half):
     assert np.all(out == loss)
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("layout", STRIDES)
 @pytest.mark.parametrize("n_classes", [10, 100])
 def test_given_outputs(rng, half, assert_same_bits, n_classes, layout):
@@ -378,6 +387,7 @@ def test_given_outputs(rng, half, assert_same_bits, n_classes, layout):
 # Special functions
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", ["expit", "log_expit", "softplus"])
 @pytest.mark.parametrize("step", [1, 2, -1, 3])
 def test_elementwise(half, assert_same_bits, name, step):
@@ -390,6 +400,7 @@ def test_elementwise(half, assert_same_bits, name, step):
     assert_same_bits(x.copy(), want.copy())
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("n_classes", [1, 3, 64, 65, 1000])
 @pytest.mark.parametrize("layout", STRIDES)
 def test_normalised(rng, half, assert_same_bits, n_classes, layout):

@@ -304,10 +304,12 @@ def test_equal_logits_lose_the_log_of_their_number(array, near, n_classes, log_n
         )
         p = 1.0 / n_classes
         assert loss == near([log_n_classes] * 2)
-        assert proba == near(np.full((2, n_classes), p))
+        # The smallest and the largest stand for all: of a NaN both are NaN.
+        assert [proba.min(), proba.max()] == near([p] * 2)
         assert grad[:, 0] == near([p - 1.0] * 2)
-        assert grad[:, 1:] == near(np.full((2, n_classes - 1), p))
-        assert hess == near(np.full((2, n_classes), p * (1.0 - p)))
+        others = grad[:, 1:] if n_classes > 1 else proba
+        assert [others.min(), others.max()] == near([p] * 2)
+        assert [hess.min(), hess.max()] == near([p * (1.0 - p)] * 2)
         assert lse == near([offset + log_n_classes] * 2)
 
 

@@ -14,8 +14,6 @@ import pytest
 import cekernels as ck
 from cekernels import reference, special
 
-pytestmark = pytest.mark.usefixtures("isa")
-
 # Accuracy of the plain functions against mpmath, twice that without fused multiply-add.
 SOFTPLUS_ULP = 2
 SIGMOID_ULP = 3
@@ -205,6 +203,7 @@ def test_shapes(check_reductions, rng, dtype, shape, labels):
     check_reductions("cross_entropy", x, target, options, **ALL_OUTPUTS)
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize(
     "integer", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 )
@@ -225,6 +224,7 @@ def test_integer_targets_of_every_width(rng, dtype, assert_same_bits, integer):
     )
 
 
+@pytest.mark.usefixtures("isa")
 def test_other_logits_become_float64(assert_same_bits):
     x, y = [[1, 2, 3], [3, 1, 0]], [0, 2]
     want = ck.cross_entropy(np.array(x, np.float64), np.array(y), return_grad=True)
@@ -255,6 +255,7 @@ def test_softmax_functions(isa, rng, dtype, assert_ulp, name, n_classes):
         assert_ulp(got, want, ulp, np.maximum(np.abs(want), 1.0) if name == "logsumexp" else None)
 
 
+@pytest.mark.usefixtures("isa")
 def test_logsumexp_with_factors(rng, dtype, assert_ulp):
     a, b = rng.normal(0, 6, (20, 33)).astype(dtype), rng.uniform(0, 2, (20, 33)).astype(dtype)
     b[rng.uniform(size=b.shape) < 0.2] = 0.0
@@ -297,6 +298,7 @@ def test_accuracy_of_the_plain_loss(isa, dtype, assert_ulp):
     assert_ulp(special.log_expit(-x), -softplus, factor * SOFTPLUS_ULP)
 
 
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("n", [16383, 100000])
 def test_sums_do_not_drift(dtype, n):
     x, y = np.full(n, 0.1, dtype), np.zeros(n, dtype)
@@ -309,25 +311,24 @@ def test_sums_do_not_drift(dtype, n):
     assert total == pytest.approx(n * one, rel=relative, abs=0.0)
 
 
-def test_weights_do_not_drift(dtype, rng):
+def test_weights_do_not_drift(every_isa, dtype, rng):
     n = 1_000_000
     weight = rng.uniform(0.25, 2.0, n).astype(dtype)
-    total = math.fsum(weight)
-    relative = SUM_RELATIVE[dtype]
-    x = np.zeros(n, dtype)
-    for function in (ck.binary_cross_entropy_with_logits, ck.binary_cross_entropy):
-        stats = function(x, x, sample_weight=weight, reduction="stats")
-        assert stats.weight == pytest.approx(total, rel=relative, abs=0.0)
-    labels = np.zeros(n, np.uint8)
-    stats = ck.cross_entropy(x[:, np.newaxis], labels, sample_weight=weight, reduction="stats")
-    assert stats.weight == pytest.approx(total, rel=relative, abs=0.0)
+    total = pytest.approx(math.fsum(weight), rel=SUM_RELATIVE[dtype], abs=0.0)
+    x, labels = np.zeros(n, dtype), np.zeros(n, np.uint8)
+    options = {"sample_weight": weight, "reduction": "stats"}
+    for isa in every_isa():
+        for function in (ck.binary_cross_entropy_with_logits, ck.binary_cross_entropy):
+            assert function(x, x, **options).weight == total, isa
+        assert ck.cross_entropy(x[:, np.newaxis], labels, **options).weight == total, isa
 
 
 @pytest.mark.parametrize("n_classes", [10, 64, 1000, 40_000, 1_000_000])
-def test_probabilities_add_up_to_one(dtype, rng, n_classes):
+def test_probabilities_add_up_to_one(every_isa, dtype, rng, n_classes):
     """Errors of single probabilities cancel out, those of the sum over the classes do not."""
     x = rng.normal(0, 3, (1, n_classes)).astype(dtype)
-    relative = 2 * float(np.finfo(dtype).eps)
-    assert math.fsum(special.softmax(x, axis=1)[0]) == pytest.approx(1.0, rel=relative, abs=0.0)
-    _, proba = ck.cross_entropy(x, [0], return_proba=True)
-    assert math.fsum(proba[0]) == pytest.approx(1.0, rel=relative, abs=0.0)
+    one = pytest.approx(1.0, rel=2 * float(np.finfo(dtype).eps), abs=0.0)
+    for isa in every_isa():
+        assert math.fsum(special.softmax(x, axis=1)[0].tolist()) == one, isa
+        _, proba = ck.cross_entropy(x, [0], return_proba=True)
+        assert math.fsum(proba[0].tolist()) == one, isa

@@ -652,14 +652,16 @@ def test_pandas(same):
 @pytest.mark.parametrize("n_classes", [2, 3, 100])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_large(same, rng, n_classes, dtype):
-    n = 20_000
+    n = 20_000 if n_classes < 100 else 2_000
     y = rng.integers(0, n_classes, n)
     proba = rng.dirichlet(np.full(n_classes, 0.3), n).astype(dtype)
     weight = rng.random(n)
-    for labels in (y, y - 5, 3 * y, y.astype(float), y.astype(str).astype(object)):
-        if labels.dtype != object:  # as strings the labels have another order
-            same(labels, proba)
+    for labels in (y, y - 5, 3 * y, y.astype(float)):
+        same(labels, proba)
         same(labels, proba, sample_weight=weight)
+    # As strings the labels have another order; one dtype is enough for what is slow in Python.
+    if dtype is np.float32:
+        same(y.astype(str).astype(object), proba, sample_weight=weight)
     if n_classes == 2:
         same(y, proba[:, 1])
         same(y, proba[:, 1], sample_weight=weight)

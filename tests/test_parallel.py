@@ -21,8 +21,9 @@ from cekernels import _parallel, _runtime, reference, special
 
 CHUNK = 16384
 THREADS = (2, 3, 8, -1)
-# Enough chunks for eight threads, and a rest.
+# Enough chunks for eight threads, and a rest; and for as many where two chunks are enough for one.
 LONG = 8 * _parallel.MIN_CHUNKS * CHUNK + 123
+SHORT = 8 * 2 * CHUNK + 123
 
 
 @pytest.fixture
@@ -40,34 +41,40 @@ def spans(monkeypatch):
     return found
 
 
+@pytest.fixture
+def eager_threads(monkeypatch):
+    """Share work of a few chunks."""
+    monkeypatch.setattr(_parallel, "MIN_CHUNKS", 2)
+
+
 # The same bits
 
 
 def binary(rng, dtype):
-    x, y = rng.normal(0, 6, LONG).astype(dtype), rng.integers(0, 2, LONG).astype(dtype)
+    x, y = rng.normal(0, 6, SHORT).astype(dtype), rng.integers(0, 2, SHORT).astype(dtype)
     return functools.partial(ck.binary_cross_entropy_with_logits, x, y)
 
 
 def weighted(rng, dtype):
-    x, y = rng.normal(0, 6, LONG).astype(dtype), rng.uniform(size=LONG).astype(dtype)
-    weight = rng.uniform(0, 2, LONG)
+    x, y = rng.normal(0, 6, SHORT).astype(dtype), rng.uniform(size=SHORT).astype(dtype)
+    weight = rng.uniform(0, 2, SHORT)
     loss = functools.partial(ck.binary_cross_entropy_with_logits, return_grad=True)
     return functools.partial(loss, x, y, sample_weight=weight, return_hess=True)
 
 
 def probabilities(rng, dtype):
-    p, y = rng.uniform(size=LONG).astype(dtype), rng.integers(0, 2, LONG)
+    p, y = rng.uniform(size=SHORT).astype(dtype), rng.integers(0, 2, SHORT)
     return functools.partial(ck.binary_cross_entropy, p, y, return_grad=True)
 
 
 def classes(rng, dtype, n_classes):
-    n = LONG // n_classes + 1
+    n = SHORT // n_classes + 1
     x, y = rng.normal(0, 6, (n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
     return functools.partial(ck.cross_entropy, x, y, return_grad=True, return_lse=True)
 
 
 def soft(rng, dtype):
-    x = rng.normal(0, 6, (LONG // 10 + 1, 10)).astype(dtype)
+    x = rng.normal(0, 6, (SHORT // 10 + 1, 10)).astype(dtype)
     t = reference.softmax(rng.normal(0, 2, x.shape), axis=1).astype(dtype)
     return functools.partial(ck.cross_entropy, x, t, return_proba=True)
 
@@ -98,11 +105,11 @@ def problem(name, dtype):
     rng = np.random.default_rng(3)
     if name in LOSSES:
         return LOSSES[name](rng, dtype)
-    x = rng.normal(0, 6, (LONG // 10 + 1, 10)).astype(dtype)
+    x = rng.normal(0, 6, (SHORT // 10 + 1, 10)).astype(dtype)
     return functools.partial(getattr(special, name), x, **SPECIAL[name])
 
 
-@pytest.mark.usefixtures("isa")
+@pytest.mark.usefixtures("isa", "eager_threads")
 @pytest.mark.parametrize("name", [*LOSSES, *SPECIAL])
 def test_same_bits(spans, dtype, assert_same_bits, name):
     call = problem(name, dtype)
@@ -114,7 +121,7 @@ def test_same_bits(spans, dtype, assert_same_bits, name):
         spans.clear()
 
 
-@pytest.mark.usefixtures("isa")
+@pytest.mark.usefixtures("isa", "eager_threads")
 @pytest.mark.parametrize("name", LOSSES)
 def test_same_bits_of_every_loss(spans, dtype, assert_same_bits, name):
     call = problem(name, dtype)
@@ -160,6 +167,7 @@ def test_setting_and_context_decide_where_no_number_is_given(spans):
 # At the same time
 
 
+@pytest.mark.usefixtures("eager_threads")
 def test_calls_from_many_threads(assert_same_bits):
     calls = [problem(name, np.float32) for name in ("binary", "weighted", "3 classes", "soft")]
     want = [call(reduction="none", n_threads=1) for call in calls]
@@ -254,13 +262,22 @@ def test_environment_variable(python, value, expected):
     assert process.stdout == f"{expected or cpus} {config}\n"
 
 
-@pytest.mark.parametrize("value", ["0", "two", "1.5"])
-def test_environment_variable_that_is_no_number(python, value):
-    process = python("import cekernels", CEKERNELS_NUM_THREADS=value)
-    assert process.returncode == 1
-    assert process.stderr.splitlines()[-1] == (
-        f"ValueError: CEKERNELS_NUM_THREADS must be a non-zero integer, got {value!r}"
-    )
+def test_environment_variable_that_is_no_number(python):
+    program = """
+import os, sys
+for value in sys.argv[1:]:
+    os.environ["CEKERNELS_NUM_THREADS"] = value
+    try:
+        import cekernels
+    except ValueError as error:
+        print(error)
+"""
+    values = ["0", "two", "1.5"]
+    process = python(program, *values)
+    assert process.stderr == ""
+    assert process.stdout.splitlines() == [
+        f"CEKERNELS_NUM_THREADS must be a non-zero integer, got {value!r}" for value in values
+    ]
 
 
 def test_nothing_is_left_at_exit(python):

@@ -295,9 +295,10 @@ def _differentiate_numpy(code, names, leaf, scope):
     """Evaluate with functions of NumPy arrays, and differentiate by differences in float64."""
     functions = SimpleNamespace(softmax=_softmax, log_softmax=_log_softmax, sigmoid=_sigmoid)
     scope = {"np": np, **vars(functions), **scope}
+    compiled = compile(code, "the page", "eval")
 
     def function(a):
-        return eval(code, scope | names | a | _derived(a, a, functions))
+        return eval(compiled, scope | names | a | _derived(a, a, functions))
 
     value = function({})
     if leaf is None or names[leaf].dtype != np.float64:
