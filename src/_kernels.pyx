@@ -152,31 +152,30 @@ cdef struct Shared:
     unsigned flags  # with the rounding and flushing of the calling thread
 
 
-cdef void run_share(void *context, cek_call *call) noexcept nogil:
+cdef void run_share(void *context, cek_share *share) noexcept nogil:
     """What one thread runs of a job; nothing if it has no memory for its scratch."""
     cdef const Shared *shared = <const Shared *> context
     cdef size_t size = (<Job> shared.job).scratch_size
     cdef void *scratch = malloc(size)
     if size and scratch is NULL:
         return
-    cdef size_t begin, end
+    cdef size_t chunk
     cdef unsigned flags = cek_flags_save()
     cek_flags_restore(shared.flags)
-    while cek_take(call, &begin, &end):
-        (<Job> shared.job).chunks(begin, end, scratch)
+    while cek_take(share, &chunk):
+        (<Job> shared.job).chunks(chunk, chunk + 1, scratch)
     cek_flags_restore(flags)
     free(scratch)
 
 
-cdef void scan_share(void *context, cek_call *call) noexcept nogil:
+cdef void scan_share(void *context, cek_share *share) noexcept nogil:
     """What one thread scans of the targets."""
     cdef const Shared *shared = <const Shared *> context
-    cdef size_t begin, end
+    cdef size_t part
     cdef unsigned flags = cek_flags_save()
     cek_flags_restore(shared.flags)
-    while cek_take(call, &begin, &end):
-        for part in range(begin, end):
-            shared.scans[part] = (<Job> shared.job).scan_part(part)
+    while cek_take(share, &part):
+        shared.scans[part] = (<Job> shared.job).scan_part(part)
     cek_flags_restore(flags)
 
 

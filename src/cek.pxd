@@ -172,12 +172,12 @@ cdef extern from "pool.h" nogil:
     enum:
         CEK_MIN_CHUNKS
 
-    struct cek_call:
+    struct cek_share:
         pass
 
-    ctypedef void cek_task(void *context, cek_call *call) noexcept
+    ctypedef void cek_task(void *context, cek_share *share) noexcept
 
-    bint cek_take(cek_call *call, size_t *begin, size_t *end) noexcept
+    bint cek_take(cek_share *share, size_t *chunk) noexcept
     bint cek_pool_run(
         cek_task *task, void *context, size_t n_chunks, size_t n_threads
     ) noexcept

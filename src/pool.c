@@ -11,33 +11,43 @@
 #include "thread.h"
 
 enum {
-    MAX_WORKERS = 1024,
-    SPIN_MICROSECONDS =
-        100, /* what it costs to wake a thread: waiting in vain at most doubles it */
+    MAX_THREADS = 256,
+    SPIN_MICROSECONDS = 100, /* a few times what waking a thread takes */
     SPIN_PAUSES = 32 /* between two looks at the clock */
 };
 
-struct cek_call {
+/* A call.  Its chunks are cut into spans, one a thread: what a thread ran in the last call, and has
+ * in its cache, it runs in the next.  A thread at the end of its span helps with the others. */
+struct call {
     cek_task *task;
     void *context;
     size_t n_chunks;
-    size_t seats; /* workers that may still join           */
-    counter next_chunk; /* the first that nobody took            */
+    size_t n_spans;
+    size_t seats; /* workers that may still join */
     counter n_working; /* workers that have joined and not left */
-    struct place place; /* of the calling thread                 */
-    struct cek_call *next; /* in the list                           */
+    counter complete; /* threads that found no chunk left */
+    struct place place; /* of the calling thread */
+    struct call *next; /* in the list */
+    counter taken[MAX_THREADS]; /* chunks of each span */
+};
+
+/* One thread's part in it. */
+struct cek_share {
+    struct call *call;
+    size_t span; /* to take from */
+    size_t n_left; /* spans that it has not found empty */
 };
 
 /* Written with the lock held. */
 struct pool {
     mutex lock;
-    condition work; /* there is a seat, or the end         */
-    condition done; /* the last worker left a call         */
-    struct cek_call *open; /* the calls with seats, last one first */
-    counter n_seats; /* of all of them                      */
+    condition work; /* there is a seat, or the end */
+    condition done; /* the last worker left a call */
+    struct call *open; /* the calls with seats, last one first */
+    counter n_seats; /* of all of them */
     size_t n_workers;
     size_t n_idle; /* workers that are in no call */
-    size_t n_asleep; /* of these                    */
+    size_t n_asleep; /* of these */
     size_t n_cpus; /* that the last caller may use */
     int stopping;
 };
@@ -45,18 +55,35 @@ struct pool {
 #define POOL_INITIAL {.lock = MUTEX_INITIAL, .work = CONDITION_INITIAL, .done = CONDITION_INITIAL}
 
 static struct pool pool = POOL_INITIAL;
-static thread workers[MAX_WORKERS];
+static thread workers[MAX_THREADS];
 
 static void forget(void)
 {
     pool = (struct pool)POOL_INITIAL;
 }
 
-int cek_take(struct cek_call *call, size_t *begin, size_t *end)
+static size_t span_begin(const struct call *call, size_t span)
 {
-    *begin = counter_add(&call->next_chunk, 1);
-    *end = *begin + 1;
-    return *begin < call->n_chunks;
+    return call->n_chunks * span / call->n_spans;
+}
+
+int cek_take(struct cek_share *share, size_t *chunk)
+{
+    struct call *call = share->call;
+    for (; share->n_left; share->n_left--, share->span = (share->span + 1) % call->n_spans) {
+        *chunk = span_begin(call, share->span) + counter_add(&call->taken[share->span], 1);
+        if (*chunk < span_begin(call, share->span + 1))
+            return 1;
+    }
+    counter_add(&call->complete, 1);
+    return 0;
+}
+
+/* Takes part in a call. */
+static void run(struct call *call, size_t span)
+{
+    struct cek_share share = {call, span, call->n_spans};
+    call->task(call->context, &share);
 }
 
 /* Waits a little for a counter to become zero, or not zero. */
@@ -94,26 +121,27 @@ static void wait_for_seat(void)
     }
 }
 
-static void take_seats(struct cek_call *call, size_t n)
+static void take_seats(struct call *call, size_t n)
 {
     counter_add(&pool.n_seats, -n);
     call->seats -= n;
     if (call->seats)
         return;
-    struct cek_call **place = &pool.open;
+    struct call **place = &pool.open;
     while (*place != call)
         place = &(*place)->next;
     *place = call->next;
 }
 
-static void join(struct cek_call *call, struct place *place)
+static void join(struct call *call, struct place *place)
 {
+    const size_t span = call->seats; /* 0 is that of the caller */
     take_seats(call, 1);
     counter_add(&call->n_working, 1);
     pool.n_idle--;
     mutex_unlock(&pool.lock);
     place_follow(&call->place, place);
-    call->task(call->context, call);
+    run(call, span);
     mutex_lock(&pool.lock);
     pool.n_idle++;
     if (counter_add(&call->n_working, -(size_t)1) == 1) /* with this the call may be gone */
@@ -141,14 +169,14 @@ static void start_workers(size_t n_idle)
     if (!child_forgets)
         at_fork(forget);
     child_forgets = 1;
-    while (pool.n_idle < n_idle && pool.n_workers < MAX_WORKERS &&
+    while (pool.n_idle < n_idle && pool.n_workers < MAX_THREADS &&
            thread_start(&workers[pool.n_workers], work)) {
         pool.n_workers++;
         pool.n_idle++;
     }
 }
 
-static void open_call(struct cek_call *call, size_t seats)
+static void open_call(struct call *call, size_t seats)
 {
     call->seats = seats;
     call->next = pool.open;
@@ -160,7 +188,7 @@ static void open_call(struct cek_call *call, size_t seats)
         condition_signal(&pool.work);
 }
 
-static void close_call(struct cek_call *call)
+static void close_call(struct call *call)
 {
     if (call->seats)
         take_seats(call, call->seats);
@@ -175,21 +203,25 @@ static void close_call(struct cek_call *call)
 
 int cek_pool_run(cek_task *task, void *context, size_t n_chunks, size_t n_threads)
 {
-    struct cek_call call = {.task = task, .context = context, .n_chunks = n_chunks};
-    const size_t threads = n_threads < n_chunks ? n_threads : n_chunks;
-    if (threads > 1) {
+    struct call call = {
+        .task = task, .context = context, .n_chunks = n_chunks, .n_spans = n_threads};
+    if (call.n_spans > MAX_THREADS)
+        call.n_spans = MAX_THREADS;
+    if (call.n_spans > n_chunks)
+        call.n_spans = n_chunks;
+    if (call.n_spans > 1) {
         mutex_lock(&pool.lock);
         if (!pool.stopping)
-            open_call(&call, threads - 1);
+            open_call(&call, call.n_spans - 1);
         mutex_unlock(&pool.lock);
     }
-    task(context, &call);
-    if (threads > 1) {
+    run(&call, 0);
+    if (call.n_spans > 1) {
         mutex_lock(&pool.lock);
         close_call(&call);
         mutex_unlock(&pool.lock);
     }
-    return counter_get(&call.next_chunk) >= n_chunks;
+    return counter_get(&call.complete) > 0;
 }
 
 size_t cek_pool_size(void)

@@ -11,14 +11,14 @@
 /* Chunks that are worth a thread, of some 10 microseconds each: to wake one takes 20 to 30. */
 enum { CEK_MIN_CHUNKS = 2 };
 
-/* A call: its chunks, and who works on them. */
-struct cek_call;
+/* One thread's part in a call. */
+struct cek_share;
 
-/* Takes chunks [*begin, *end) of those that are left; 0: none is left. */
-int cek_take(struct cek_call *call, size_t *begin, size_t *end);
+/* Takes one of the chunks that are left; 0: none is left. */
+int cek_take(struct cek_share *share, size_t *chunk);
 
 /* What each thread does once a call: take chunks until none is left, or none if it cannot. */
-typedef void cek_task(void *context, struct cek_call *call);
+typedef void cek_task(void *context, struct cek_share *share);
 
 /* Runs a task on at most n_threads threads; returns whether all chunks were taken. */
 int cek_pool_run(cek_task *task, void *context, size_t n_chunks, size_t n_threads);
