@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from cekernels import _validation
+from cekernels import _parallel, _validation
 from cekernels._call import Call, Wanted
 from cekernels._layout import as_operand, as_vector
 from cekernels._runtime import effective_threads
@@ -37,12 +37,12 @@ class BinaryProblem:
             self.ignored,
         )
 
-    def scan(self, job: Any, check: bool) -> LossStats:
+    def scan(self, job: Any, check: bool, n_threads: int) -> LossStats:
         """Return weight and count; raise for a target outside [0, 1] if these are checked."""
         check = check and self.targets.dtype.kind != "b"
         if not check and self.sample_weight is None and self.ignored is None:
             return LossStats(0.0, float(self.values.size), self.values.size)
-        weight, count, invalid = job.scan()
+        weight, count, invalid = _parallel.scan(job, n_threads)
         if check:
             _validation.check_target(invalid, self.targets)
         return LossStats(0.0, weight, count)
@@ -95,4 +95,4 @@ def binary_loss(
     call.check_memory(problem.inputs)
     vectors = (call.vector(name) for name in ("loss", "grad", "hess", "proba"))
     job = make_job(*problem.arguments(), *vectors)
-    return call.run(job, problem.scan(job, check))
+    return call.run(job, problem.scan(job, check, call.n_threads))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from cekernels import _kernels, _validation
+from cekernels import _kernels, _parallel, _validation
 from cekernels._call import Call, Wanted
 from cekernels._layout import as_operand, as_rows, as_vector
 from cekernels._runtime import effective_threads
@@ -62,12 +62,12 @@ class ClassProblem:
             self.logit_scale,
         )
 
-    def scan(self, job: Any, needs_weight: bool) -> LossStats:
+    def scan(self, job: Any, needs_weight: bool, n_threads: int) -> LossStats:
         """Return weight and count; raise for a label that is no class."""
         n_samples = self.logits.size // self.n_classes
         if self.labels is None and not needs_weight:
             return LossStats(0.0, float(n_samples), n_samples)
-        weight, count, invalid = job.scan()
+        weight, count, invalid = _parallel.scan(job, n_threads)
         if self.labels is not None:
             name = list(self.inputs)[1]
             _validation.check_label(invalid, self.labels, name, self.n_classes, self.ignore_index)
@@ -155,7 +155,7 @@ def class_loss(
         None if derivatives is None else as_vector(derivatives[0, ...]),
         None if derivatives is None else as_vector(derivatives[1, ...]),
     )
-    return call.run(job, problem.scan(job, call.needs_weight))
+    return call.run(job, problem.scan(job, call.needs_weight, call.n_threads))
 
 
 def outer_loss(outer: int, parameter: float) -> Callable[..., _kernels.CrossEntropy]:

@@ -4,7 +4,7 @@ from typing import Any, Unpack, overload
 
 from numpy.typing import ArrayLike
 
-from cekernels import _kernels, _validation
+from cekernels import _kernels, _parallel, _validation
 from cekernels._binary import binary_loss, binary_problem
 from cekernels._classes import class_loss, class_problem
 from cekernels._layout import as_operand
@@ -22,6 +22,7 @@ from cekernels._options import (
     Stats,
     Sum,
 )
+from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, ClassWeight, Denominator, Reduction
 
@@ -346,10 +347,11 @@ def binary_cross_entropy(
 
     def make_job(*arguments: Any) -> _kernels.Probs:
         job = _kernels.Probs(as_operand(q), clip, bound, *arguments)
+        threads = _parallel.share(job.n_chunks, effective_threads(n_threads))
         if check:
-            _validation.check_proba(job.scan_probs(), p, "probs")
+            _validation.check_proba(job.scan_probs(threads), p, "probs")
         if check and q is not None:
-            _validation.check_proba(job.scan_complement(), q, "complement")
+            _validation.check_proba(job.scan_complement(threads), q, "complement")
         return job
 
     return binary_loss(

@@ -109,7 +109,7 @@ def cross_entropy_hvp(
     job = _kernels.CrossEntropyHvp(
         as_rows(vector, axis), as_rows(product, axis), *problem.arguments(), *NO_OUTPUTS
     )
-    call.run_scaled(job, problem.scan(job, call.needs_weight))
+    call.run_scaled(job, problem.scan(job, call.needs_weight, call.n_threads))
     return product
 
 
@@ -202,7 +202,7 @@ def cross_entropy_hessian(
     shape = (*problem.samples, n_classes, n_classes)
     blocks = _result(out, shape, problem.logits.dtype, None, problem.inputs)
     job = _kernels.CrossEntropyHvp(None, as_blocks(blocks), *problem.arguments(), *NO_OUTPUTS)
-    call.run_scaled(job, problem.scan(job, call.needs_weight))
+    call.run_scaled(job, problem.scan(job, call.needs_weight, call.n_threads))
     return blocks
 
 
@@ -291,7 +291,7 @@ def binary_cross_entropy_hvp(
     job = _kernels.BinaryHvp(
         as_vector(vector), as_vector(product), *problem.arguments(), *NO_OUTPUTS[:4]
     )
-    call.run_scaled(job, problem.scan(job, check))
+    call.run_scaled(job, problem.scan(job, check, call.n_threads))
     result: Array = unwrap(product)
     return result
 

@@ -8,6 +8,7 @@ to stand for one repeated value; arrays of classes have these as their last axis
 
 cimport numpy as cnp
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cek cimport *
@@ -35,6 +36,8 @@ LOG1P_UNIT = CEK_LOG1P_UNIT
 LOG1P_NONNEG = CEK_LOG1P_NONNEG
 LOG_UNIT = CEK_LOG_UNIT
 
+MIN_CHUNKS = CEK_MIN_CHUNKS
+
 OUTER_FOCAL = CEK_OUTER_FOCAL
 OUTER_POLY1 = CEK_OUTER_POLY1
 OUTER_POWER = CEK_OUTER_POWER
@@ -57,6 +60,17 @@ def supported_isas():
 def active_isa():
     """Name of the instruction set in use."""
     return active.name.decode()
+
+
+def pool_size():
+    """Number of threads that the pool has started."""
+    return cek_pool_size()
+
+
+def stop_pool():
+    """End these threads; the next call that needs some starts them again."""
+    with nogil:
+        cek_pool_stop()
 
 
 def set_isa(str name not None):
@@ -132,31 +146,87 @@ cdef cnp.ndarray empty_sums(cnp.npy_intp n_chunks):
     return cnp.PyArray_EMPTY(1, &n_chunks, cnp.NPY_FLOAT64, 0)
 
 
+cdef struct Shared:
+    void *job  # a Job, which the call keeps alive
+    cek_scan *scans  # one a part of the targets
+    unsigned flags  # with the rounding and flushing of the calling thread
+
+
+cdef void run_share(void *context, cek_share *share) noexcept nogil:
+    """What one thread runs of a job; nothing if it has no memory for its scratch."""
+    cdef const Shared *shared = <const Shared *> context
+    cdef size_t size = (<Job> shared.job).scratch_size
+    cdef void *scratch = malloc(size)
+    if size and scratch is NULL:
+        return
+    cdef size_t chunk
+    cdef unsigned flags = cek_flags_save()
+    cek_flags_restore(shared.flags)
+    while cek_take(share, &chunk):
+        (<Job> shared.job).chunks(chunk, chunk + 1, scratch)
+    cek_flags_restore(flags)
+    free(scratch)
+
+
+cdef void scan_share(void *context, cek_share *share) noexcept nogil:
+    """What one thread scans of the targets."""
+    cdef const Shared *shared = <const Shared *> context
+    cdef size_t part
+    cdef unsigned flags = cek_flags_save()
+    cek_flags_restore(shared.flags)
+    while cek_take(share, &part):
+        shared.scans[part] = (<Job> shared.job).scan_part(part)
+    cek_flags_restore(flags)
+
+
 cdef class Job:
-    """One call's arrays and options; `run` does chunks [begin, end), in any thread and order."""
+    """One call's arrays and options; its chunks may be run in any thread and order."""
 
     cdef const cek_table *table
     cdef object arrays  # keeps the memory alive that args points to
     cdef cnp.ndarray sums
     cdef size_t scratch_size  # bytes that `chunks` needs
+    cdef size_t n_targets  # entries or rows
+    cdef size_t part_size  # of a part of the targets
     cdef readonly Py_ssize_t n_chunks
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         pass
 
-    def run(self, size_t begin, size_t end):
-        """Write the outputs of chunks [begin, end)."""
-        cdef unsigned flags
-        cdef void *scratch = NULL
-        if self.scratch_size:
-            scratch = PyMem_RawMalloc(self.scratch_size)
-            if scratch is NULL:
-                raise MemoryError
+    cdef cek_scan scan_targets(self, size_t begin, size_t end) noexcept nogil:
+        pass
+
+    cdef cek_scan scan_part(self, size_t part) noexcept nogil:
+        cdef size_t begin = part * self.part_size
+        cdef size_t rest = self.n_targets - begin
+        return self.scan_targets(begin, begin + min(rest, self.part_size))
+
+    def run(self, size_t n_threads):
+        """Write the outputs, on at most so many threads."""
+        cdef Shared shared
+        cdef bint complete
+        shared.job = <void *> self
+        shared.flags = cek_flags_save()
         with nogil:
-            flags = cek_flags_save()
-            self.chunks(begin, end, scratch)
-            cek_flags_restore(flags)
-        PyMem_RawFree(scratch)
+            complete = cek_pool_run(run_share, &shared, self.n_chunks, n_threads)
+        if not complete:
+            raise MemoryError
+
+    def scan(self, size_t n_threads):
+        """Weight and count of the kept targets, and the first that is invalid or -1."""
+        cdef Shared shared
+        cdef cek_scan scan
+        cdef size_t n_parts = (self.n_targets + self.part_size - 1) // self.part_size
+        shared.job = <void *> self
+        shared.flags = cek_flags_save()
+        shared.scans = <cek_scan *> PyMem_RawMalloc(n_parts * sizeof(cek_scan))
+        if shared.scans is NULL:
+            raise MemoryError
+        with nogil:
+            cek_pool_run(scan_share, &shared, n_parts, n_threads)
+            scan = cek_tree_scan(shared.scans, n_parts)
+        PyMem_RawFree(shared.scans)
+        return scan.weight, scan.count, scan.invalid
 
     def total(self):
         """Sum of the losses, after every chunk was run."""
@@ -189,18 +259,13 @@ cdef class Binary(Job):
         self.args.grad = operand(grad)
         self.args.hess = operand(hess)
         self.args.proba = operand(proba)
+        self.n_targets = self.args.n
+        self.part_size = CEK_CHUNK
         self.n_chunks = (self.args.n + CEK_CHUNK - 1) // CEK_CHUNK
         self.sums = empty_sums(self.n_chunks)
 
-    def scan(self):
-        """Weight and count of the kept entries, and the first invalid target or -1."""
-        cdef cek_scan scan
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            scan = self.table.scan_binary(&self.args)
-            cek_flags_restore(flags)
-        return scan.weight, scan.count, scan.invalid
+    cdef cek_scan scan_targets(self, size_t begin, size_t end) noexcept nogil:
+        return self.table.scan_binary(&self.args, begin, end)
 
     def scale_grad(self, double factor):
         """Multiply the gradient and the Hessian by factor."""
@@ -213,7 +278,7 @@ cdef class Binary(Job):
 cdef class Probs(Binary):
     """Binary cross-entropy of probabilities: the arguments of `Binary` after its own."""
 
-    cdef object complement  # keeps the memory alive
+    cdef object complement
 
     def __init__(self, complement, double eps, double log_min, *args):
         Binary.__init__(self, *args)
@@ -222,22 +287,18 @@ cdef class Probs(Binary):
         self.args.eps = eps
         self.args.log_min = log_min
 
-    def scan_probs(self):
+    def scan_probs(self, size_t n_threads):
         """Index of the first probability outside [0, 1], or -1."""
-        return self.first_outside(&self.args.input)
+        return self.first_outside(self.arrays[0], n_threads)
 
-    def scan_complement(self):
+    def scan_complement(self, size_t n_threads):
         """The same for the complements."""
-        return self.first_outside(&self.args.complement)
+        return self.first_outside(self.complement, n_threads)
 
-    cdef ptrdiff_t first_outside(self, const cek_array *array):
-        cdef cek_scan scan
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            scan = self.table.scan_probs(array, self.args.n)
-            cek_flags_restore(flags)
-        return scan.invalid
+    cdef first_outside(self, array, size_t n_threads):
+        """As targets without weights they are allowed the same values."""
+        job = Binary(self.arrays[0], array, None, None, 0.0, None, None, None, None, None)
+        return job.scan(n_threads)[2]
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         self.table.bce_probs(&self.args, begin, end, <double *> cnp.PyArray_DATA(self.sums))
@@ -318,18 +379,13 @@ cdef class CrossEntropy(Job):
         self.args.scale_hess = operand(scale_hess)
         self.scratch_size = self.table.scratch_size(&self.args)
         cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
+        self.n_targets = self.args.n_rows
+        self.part_size = CEK_CHUNK if target_proba is None else rows
         self.n_chunks = (self.args.n_rows + rows - 1) // rows
         self.sums = empty_sums(self.n_chunks)
 
-    def scan(self):
-        """Weight and count of the kept rows, and the first row with an invalid label or -1."""
-        cdef cek_scan scan
-        cdef unsigned flags
-        with nogil:
-            flags = cek_flags_save()
-            scan = self.table.scan_classes(&self.args)
-            cek_flags_restore(flags)
-        return scan.weight, scan.count, scan.invalid
+    cdef cek_scan scan_targets(self, size_t begin, size_t end) noexcept nogil:
+        return self.table.scan_classes(&self.args, begin, end)
 
     def scale_grad(self, double factor):
         """Multiply the gradients and Hessians by factor."""
@@ -481,7 +537,7 @@ cdef class Unary(Job):
 # decide.
 
 cdef enum:
-    PLAIN_CHUNKS = 16  # below what _parallel.py gives to a second thread
+    PLAIN_CHUNKS = 16
     PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
 
 
@@ -524,6 +580,14 @@ cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
     return first + cnp.PyArray_NBYTES(a) <= low or high <= first
 
 
+cdef bint is_shared(size_t n_chunks) except -1:
+    """Do several threads run so many chunks?"""
+    if n_chunks < 2 * CEK_MIN_CHUNKS:
+        return False
+    from cekernels._runtime import get_num_threads
+    return get_num_threads() > 1
+
+
 cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, object out):
     """The array to write the gradient to, None for no gradient, or False: not plain."""
     cdef int ndim = cnp.PyArray_NDIM(logits)
@@ -562,14 +626,14 @@ def plain_binary(logits, targets, bint return_grad, grad_out):
     cdef cek_binary_args args
     memset(&args, 0, sizeof(args))
     args.n = cnp.PyArray_SIZE(logits)
-    if args.n == 0 or args.n > PLAIN_CHUNKS * CEK_CHUNK:
+    cdef size_t n_chunks = (args.n + CEK_CHUNK - 1) // CEK_CHUNK
+    if args.n == 0 or n_chunks > PLAIN_CHUNKS or is_shared(n_chunks):
         return None
     grad = plain_grad(logits, targets, return_grad, grad_out)
     if grad is False:
         return None
     cdef const cek_table *table = table_of(logits)
     cdef double sums[PLAIN_CHUNKS]
-    cdef size_t n_chunks = (args.n + CEK_CHUNK - 1) // CEK_CHUNK
     args.input = vector_of(logits)
     args.targets = vector_of(targets)
     if grad is not None:
@@ -592,7 +656,7 @@ cdef bint run_plain_binary(
     const cek_table *table, const cek_binary_args *args, size_t n_chunks, double *sums
 ) noexcept nogil:
     cdef unsigned flags = cek_flags_save()
-    cdef bint valid = table.scan_probs(&args.targets, args.n).invalid < 0
+    cdef bint valid = table.scan_probs(&args.targets, 0, args.n).invalid < 0
     if valid:
         table.bce_logits(args, 0, n_chunks, sums)
     cek_flags_restore(flags)
@@ -616,7 +680,7 @@ def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
     cdef const cek_table *table = table_of(logits)
     cdef size_t rows = table.chunk_rows(args.n_classes)
     cdef size_t n_chunks = (args.n_rows + rows - 1) // rows
-    if n_chunks > PLAIN_CHUNKS:
+    if n_chunks > PLAIN_CHUNKS or is_shared(n_chunks):
         return None
     grad = plain_grad(logits, labels, return_grad, grad_out)
     if grad is False:
@@ -645,7 +709,7 @@ cdef bint run_plain_cross_entropy(
     const cek_table *table, const cek_cross_entropy_args *args, size_t n_chunks, double *sums
 ) noexcept nogil:
     cdef unsigned flags = cek_flags_save()
-    cdef bint valid = table.scan_classes(args).invalid < 0
+    cdef bint valid = table.scan_classes(args, 0, args.n_rows).invalid < 0
     if valid:
         table.cross_entropy(args, 0, n_chunks, sums, NULL)
     cek_flags_restore(flags)

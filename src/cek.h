@@ -142,7 +142,8 @@ struct cek_log_loss_args {
     double tolerance;            /* of the sums of rows; INFINITY: any             */
 };
 
-/* What a pass over the targets alone tells: the denominator, and the first forbidden value. */
+/* What a pass over some targets alone tells: their part of the denominator, and the first forbidden
+ * value. */
 struct cek_scan {
     double weight;     /* sum of the weights of the kept entries   */
     int64_t count;     /* kept entries                             */
@@ -167,14 +168,15 @@ struct cek_unary_args {
     struct cek_array out; /* of the type of input; may be input itself */
 };
 
-/* One compilation's functions.  `sums` has one double a chunk: the sum of the chunk's losses. */
+/* One compilation's functions.  `sums` has one double a chunk: the sum of the chunk's losses.  The
+ * scans take entries or rows in place of chunks. */
 struct cek_table {
     void (*bce_logits)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     void (*bce_probs)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     void (*focal)(const struct cek_binary_args *, size_t begin, size_t end, double *sums);
     void (*binary_hvp)(const struct cek_binary_hvp_args *, size_t begin, size_t end);
-    struct cek_scan (*scan_binary)(const struct cek_binary_args *);
-    struct cek_scan (*scan_probs)(const struct cek_array *, size_t n);
+    struct cek_scan (*scan_binary)(const struct cek_binary_args *, size_t begin, size_t end);
+    struct cek_scan (*scan_probs)(const struct cek_array *, size_t begin, size_t end);
     void (*cross_entropy)(const struct cek_cross_entropy_args *, size_t begin, size_t end,
                           double *sums, void *scratch);
     void (*nll)(const struct cek_cross_entropy_args *, size_t begin, size_t end, double *sums,
@@ -185,7 +187,8 @@ struct cek_table {
                           double *sums, void *scratch);
     void (*cross_entropy_hvp)(const struct cek_cross_entropy_hvp_args *, size_t begin, size_t end,
                               void *scratch);
-    struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *);
+    struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *, size_t begin,
+                                    size_t end);
     void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end, void *scratch);
     size_t (*scratch_size)(
         const struct cek_cross_entropy_args *); /* bytes; 0: scratch may be NULL */
@@ -207,5 +210,8 @@ const struct cek_isa *cek_isas(size_t *count);
 
 /* Sum of n doubles over a fixed binary tree: the same bits however the values were computed. */
 double cek_tree_sum(const double *values, size_t n);
+
+/* What n passes, over targets that follow each other, tell together; summed over the same tree. */
+struct cek_scan cek_tree_scan(const struct cek_scan *scans, size_t n);
 
 #endif

@@ -126,8 +126,8 @@ cdef extern from "cek.h" nogil:
         void (*bce_probs)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
         void (*focal)(const cek_binary_args *, size_t, size_t, double *) noexcept nogil
         void (*binary_hvp)(const cek_binary_hvp_args *, size_t, size_t) noexcept nogil
-        cek_scan (*scan_binary)(const cek_binary_args *) noexcept nogil
-        cek_scan (*scan_probs)(const cek_array *, size_t) noexcept nogil
+        cek_scan (*scan_binary)(const cek_binary_args *, size_t, size_t) noexcept nogil
+        cek_scan (*scan_probs)(const cek_array *, size_t, size_t) noexcept nogil
         void (*cross_entropy)(
             const cek_cross_entropy_args *, size_t, size_t, double *, void *
         ) noexcept nogil
@@ -143,7 +143,9 @@ cdef extern from "cek.h" nogil:
         void (*cross_entropy_hvp)(
             const cek_cross_entropy_hvp_args *, size_t, size_t, void *
         ) noexcept nogil
-        cek_scan (*scan_classes)(const cek_cross_entropy_args *) noexcept nogil
+        cek_scan (*scan_classes)(
+            const cek_cross_entropy_args *, size_t, size_t
+        ) noexcept nogil
         void (*softmax)(const cek_cross_entropy_args *, size_t, size_t, void *) noexcept nogil
         size_t (*scratch_size)(const cek_cross_entropy_args *) noexcept nogil
         void (*log_loss)(const cek_log_loss_args *, size_t, size_t, double *) noexcept nogil
@@ -158,8 +160,26 @@ cdef extern from "cek.h" nogil:
 
     const cek_isa *cek_isas(size_t *count) noexcept
     double cek_tree_sum(const double *values, size_t n) noexcept
+    cek_scan cek_tree_scan(const cek_scan *scans, size_t n) noexcept
 
 
 cdef extern from "cpu.h" nogil:
     unsigned cek_flags_save() noexcept
     void cek_flags_restore(unsigned flags) noexcept
+
+
+cdef extern from "pool.h" nogil:
+    enum:
+        CEK_MIN_CHUNKS
+
+    struct cek_share:
+        pass
+
+    ctypedef void cek_task(void *context, cek_share *share) noexcept
+
+    bint cek_take(cek_share *share, size_t *chunk) noexcept
+    bint cek_pool_run(
+        cek_task *task, void *context, size_t n_chunks, size_t n_threads
+    ) noexcept
+    size_t cek_pool_size() noexcept
+    void cek_pool_stop() noexcept

@@ -1,4 +1,4 @@
-/* The list of compiled tables, and the one sum that every dtype shares. */
+/* The list of compiled tables, and the sums that every dtype shares. */
 #include "cek.h"
 #include "cpu.h"
 
@@ -32,12 +32,30 @@ const struct cek_isa *cek_isas(size_t *count)
     return isas;
 }
 
+/* The largest power of two below n. */
+static size_t first_half(size_t n)
+{
+    size_t half = 1;
+    while (2 * half < n)
+        half *= 2;
+    return half;
+}
+
 double cek_tree_sum(const double *values, size_t n)
 {
     if (n < 2)
         return n ? values[0] : 0.0;
-    size_t half = 1;
-    while (2 * half < n)
-        half *= 2;
+    const size_t half = first_half(n);
     return cek_tree_sum(values, half) + cek_tree_sum(values + half, n - half);
+}
+
+struct cek_scan cek_tree_scan(const struct cek_scan *scans, size_t n)
+{
+    if (n < 2)
+        return n ? scans[0] : (struct cek_scan){0, 0, -1};
+    const size_t half = first_half(n);
+    const struct cek_scan a = cek_tree_scan(scans, half);
+    const struct cek_scan b = cek_tree_scan(scans + half, n - half);
+    return (struct cek_scan){a.weight + b.weight, a.count + b.count,
+                             a.invalid < 0 ? b.invalid : a.invalid};
 }

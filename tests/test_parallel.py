@@ -1,10 +1,11 @@
 """Threads: the same bits, nothing left behind, and as many as were asked for."""
 
-import contextlib
+import ctypes
 import functools
 import gc
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -17,64 +18,57 @@ import numpy as np
 import pytest
 
 import cekernels as ck
-from cekernels import _parallel, _runtime, reference, special
+from cekernels import _kernels, _parallel, _runtime, reference, special
 
 CHUNK = 16384
-THREADS = (2, 3, 8, -1)
-# Enough chunks for eight threads, and a rest; and for as many where two chunks are enough for one.
-LONG = 8 * _parallel.MIN_CHUNKS * CHUNK + 123
-SHORT = 8 * 2 * CHUNK + 123
+THREADS = (2, 3, 8, 64, -1)
+# Enough chunks for 64 threads, and a rest.
+LONG = 64 * CHUNK + 123
 
 
 @pytest.fixture
-def spans(monkeypatch):
-    """Collect the spans of chunks that are given to the pool."""
-    shared, found = _parallel._shared_pool, []
+def shares(monkeypatch):
+    """Share even short work, and collect how many threads are asked to."""
+    share, found = _parallel.share, []
 
-    class Pool:
-        def submit(self, run, *span):
-            found.append(span)
-            return shared().submit(run, *span)
+    def collect(n_chunks, n_threads):
+        found.append(share(n_chunks, n_threads))
+        return found[-1]
 
-    monkeypatch.setattr(_parallel, "_shared_pool", Pool)
+    monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "share", collect)
     monkeypatch.setattr(_runtime, "cpu_count", lambda: (4, "a test"))
     return found
-
-
-@pytest.fixture
-def eager_threads(monkeypatch):
-    """Share work of a few chunks."""
-    monkeypatch.setattr(_parallel, "MIN_CHUNKS", 2)
 
 
 # The same bits
 
 
 def binary(rng, dtype):
-    x, y = rng.normal(0, 6, SHORT).astype(dtype), rng.integers(0, 2, SHORT).astype(dtype)
+    x, y = rng.normal(0, 6, LONG).astype(dtype), rng.integers(0, 2, LONG).astype(dtype)
     return functools.partial(ck.binary_cross_entropy_with_logits, x, y)
 
 
 def weighted(rng, dtype):
-    x, y = rng.normal(0, 6, SHORT).astype(dtype), rng.uniform(size=SHORT).astype(dtype)
-    weight = rng.uniform(0, 2, SHORT)
+    x, y = rng.normal(0, 6, LONG).astype(dtype), rng.uniform(size=LONG).astype(dtype)
+    weight = rng.uniform(0, 2, LONG)
     loss = functools.partial(ck.binary_cross_entropy_with_logits, return_grad=True)
     return functools.partial(loss, x, y, sample_weight=weight, return_hess=True)
 
 
 def probabilities(rng, dtype):
-    p, y = rng.uniform(size=SHORT).astype(dtype), rng.integers(0, 2, SHORT)
+    p, y = rng.uniform(size=LONG).astype(dtype), rng.integers(0, 2, LONG)
     return functools.partial(ck.binary_cross_entropy, p, y, return_grad=True)
 
 
 def classes(rng, dtype, n_classes):
-    n = SHORT // n_classes + 1
+    n = LONG // n_classes + 1
     x, y = rng.normal(0, 6, (n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
     return functools.partial(ck.cross_entropy, x, y, return_grad=True, return_lse=True)
 
 
 def soft(rng, dtype):
-    x = rng.normal(0, 6, (SHORT // 10 + 1, 10)).astype(dtype)
+    x = rng.normal(0, 6, (LONG // 10 + 1, 10)).astype(dtype)
     t = reference.softmax(rng.normal(0, 2, x.shape), axis=1).astype(dtype)
     return functools.partial(ck.cross_entropy, x, t, return_proba=True)
 
@@ -105,69 +99,93 @@ def problem(name, dtype):
     rng = np.random.default_rng(3)
     if name in LOSSES:
         return LOSSES[name](rng, dtype)
-    x = rng.normal(0, 6, (SHORT // 10 + 1, 10)).astype(dtype)
+    x = rng.normal(0, 6, (LONG // 10 + 1, 10)).astype(dtype)
     return functools.partial(getattr(special, name), x, **SPECIAL[name])
 
 
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", [*LOSSES, *SPECIAL])
-def test_same_bits(spans, dtype, assert_same_bits, name):
+def test_same_bits(shares, dtype, assert_same_bits, name):
     call = problem(name, dtype)
     want = call(n_threads=1)
-    assert spans == []
+    assert set(shares) == {1}
     for n_threads in THREADS:
+        shares.clear()
         assert_same_bits(call(n_threads=n_threads), want)
-        assert len(spans) == (4 if n_threads == -1 else n_threads) - 1
-        spans.clear()
+        assert set(shares) == {4 if n_threads == -1 else n_threads}
 
 
-@pytest.mark.usefixtures("isa", "eager_threads")
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", LOSSES)
-def test_same_bits_of_every_loss(spans, dtype, assert_same_bits, name):
+def test_same_bits_of_every_loss(shares, dtype, assert_same_bits, name):
     call = problem(name, dtype)
     want = call(n_threads=1, reduction="none")
+    shares.clear()
     assert_same_bits(call(n_threads=3, reduction="none"), want)
-    assert len(spans) == 2
+    assert set(shares) == {3}
 
 
-def test_every_chunk_is_run_once(spans):
-    for chunks in (16, 17, 23, 64, 65, 1000):
-        n = (chunks - 1) * CHUNK + 1
+def test_every_chunk_is_run_once():
+    """In place, a chunk that is run twice is the function of the function."""
+    for chunks in (2, 3, 17, 64, 300):
+        x = np.linspace(-5, 5, (chunks - 1) * CHUNK + 1, dtype=np.float32)
+        want = special.expit(x)
         for n_threads in THREADS:
-            spans.clear()
-            special.expit(np.zeros(n, np.float32), n_threads=n_threads)
-            begin, end = [b for b, _ in spans], [e for _, e in spans]
-            assert end == [*begin[1:], chunks]
-            assert min(e - b for b, e in spans) >= _parallel.MIN_CHUNKS
+            y = x.copy()
+            special.expit(y, out=y, n_threads=n_threads)
+            assert y.tobytes() == want.tobytes()
 
 
-def test_short_work_is_not_shared(spans):
-    x = np.zeros((2 * _parallel.MIN_CHUNKS - 1) * CHUNK, np.float32)
-    special.expit(x, n_threads=8)
-    ck.binary_cross_entropy_with_logits(x, x, n_threads=8, return_grad=True)
-    assert spans == []
-    special.expit(np.zeros(x.size + 1, np.float32), n_threads=8)
-    assert len(spans) == 1
+def test_short_work_is_not_shared():
+    size = _parallel.MIN_CHUNKS
+    assert [_parallel.share(n, 8) for n in (0, 1, size, 2 * size - 1)] == [1, 1, 1, 1]
+    assert _parallel.share(2 * size, 8) == 2
+    assert _parallel.share(2 * size, 1) == 1
+    assert _parallel.share(1000 * size, 8) == 8
 
 
-def test_setting_and_context_decide_where_no_number_is_given(spans):
+def test_setting_and_context_decide_where_no_number_is_given(shares):
     x = np.zeros(LONG, np.float32)
     with ck.threads(1):
         with ck.threads(3):
             special.expit(x)
-            assert len(spans) == 2
+            assert shares == [3]
             special.expit(x, n_threads=1)
-            assert len(spans) == 2
+            assert shares == [3, 1]
             ck.binary_cross_entropy_with_logits(x, x)
-            assert len(spans) == 4
+            assert shares == [3, 1, 3, 3]  # the check of the targets, and the loss
         special.expit(x)
-        assert len(spans) == 4
+        assert shares == [3, 1, 3, 3, 1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_first_invalid_target_whoever_finds_it(weighted, shares):
+    """Every thread finds some; the error names the first, and nothing is written."""
+    x, y, grad = np.zeros(LONG), np.zeros(LONG), np.full(LONG, 7.0)
+    y[70_000 :: 2 * CHUNK] = 1.5
+    options = {"sample_weight": np.ones(LONG)} if weighted else {}
+    for n_threads in (1, 2, 8):
+        with pytest.raises(ValueError, match=r"targets.*1\.5.*70000"):
+            ck.binary_cross_entropy_with_logits(x, y, grad_out=grad, n_threads=n_threads, **options)
+        with pytest.raises(ValueError, match=r"probs.*1\.5.*70000"):
+            ck.binary_cross_entropy(y, x, grad_out=grad, n_threads=n_threads, **options)
+    assert set(shares) == {1, 2, 8}
+    assert (grad == 7.0).all()
+
+
+def test_first_invalid_label_whoever_finds_it(shares):
+    x, y, grad = np.zeros((LONG, 1), np.float32), np.zeros(LONG, int), np.full((LONG, 1), 7.0, "f")
+    y[70_000 :: 2 * CHUNK] = -1
+    for n_threads in (1, 2, 8):
+        with pytest.raises(ck.LabelError, match="70000"):
+            ck.cross_entropy(x, y, grad_out=grad, n_threads=n_threads)
+    assert set(shares) == {1, 2, 8}
+    assert (grad == 7.0).all()
 
 
 # At the same time
 
 
-@pytest.mark.usefixtures("eager_threads")
 def test_calls_from_many_threads(assert_same_bits):
     calls = [problem(name, np.float32) for name in ("binary", "weighted", "3 classes", "soft")]
     want = [call(reduction="none", n_threads=1) for call in calls]
@@ -181,16 +199,6 @@ def test_calls_from_many_threads(assert_same_bits):
             assert_same_bits(job.result(timeout=60), want[i])
 
 
-def test_calls_from_the_threads_of_the_pool(assert_same_bits):
-    """A pool whose workers wait for the pool would never end."""
-    x = np.linspace(-5, 5, LONG, dtype=np.float32)
-    want = special.expit(x)
-    pool = _parallel._shared_pool()
-    jobs = [pool.submit(special.expit, x, n_threads=2) for _ in range(8)]
-    for job in jobs:
-        assert_same_bits(job.result(timeout=60), want)
-
-
 def test_an_error_leaves_the_pool_usable():
     x, y = np.zeros((LONG // 3, 3), np.float32), np.zeros(LONG // 3, int)
     y[-1] = 3
@@ -200,30 +208,111 @@ def test_an_error_leaves_the_pool_usable():
     assert ck.cross_entropy(x, y, n_threads=8) == pytest.approx(1.0986122886681098, rel=1e-7)
 
 
+def test_workers_start_when_needed_and_end_when_told():
+    x = np.linspace(-5, 5, LONG, dtype=np.float32)
+    want = special.expit(x).tobytes()
+    for _ in range(3):
+        _kernels.stop_pool()
+        assert _kernels.pool_size() == 0
+        special.expit(x, n_threads=1)
+        assert _kernels.pool_size() == 0
+        for n_threads in (2, 5, 2):
+            assert special.expit(x, n_threads=n_threads).tobytes() == want
+        assert _kernels.pool_size() == 4
+
+
+def test_the_pool_ends_while_it_works():
+    x = np.linspace(-5, 5, LONG, dtype=np.float32)
+    want = special.expit(x).tobytes()
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(special.expit, x, n_threads=3) for _ in range(30)]
+        while not all(job.done() for job in jobs):
+            _kernels.stop_pool()
+        assert all(job.result().tobytes() == want for job in jobs)
+
+
 def use_threads(queue):
     x = np.linspace(-5, 5, LONG, dtype=np.float32)
-    queue.put(special.expit(x, n_threads=2).tobytes() == special.expit(x).tobytes())
+    before = _kernels.pool_size()
+    same = special.expit(x, n_threads=3).tobytes() == special.expit(x).tobytes()
+    queue.put((before, same, _kernels.pool_size()))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 # Python warns of any fork beside threads; that it works for ours is the test.
 @pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks:DeprecationWarning")
-@pytest.mark.parametrize("lock", [contextlib.nullcontext(), _parallel._lock], ids=["idle", "busy"])
-def test_fork_after_use(lock):
-    """The parent's pool has no threads in the child, and its lock may be held when it forks."""
-    context = multiprocessing.get_context("fork")
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_child_processes(method, busy):
+    """The parent's workers do not exist in a forked child, and hold its lock when they like."""
+    if busy and method != "fork":
+        pytest.skip("nothing is inherited")
+    context = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
-    special.expit(np.zeros(LONG, np.float32), n_threads=2)
-    assert _parallel._pool is not None
-    with lock:
-        child = context.Process(target=use_threads, args=(queue,))
-        child.start()
-        child.join(timeout=60)
-    if child.exitcode is None:
-        child.kill()
-        pytest.fail("the forked child hangs")
-    assert child.exitcode == 0
-    assert queue.get()
+    x, stop = np.zeros(LONG, np.float32), threading.Event()
+
+    def work():
+        while not stop.is_set():
+            special.expit(x[: 4 * CHUNK], n_threads=4)
+
+    special.expit(x, n_threads=3)
+    with ThreadPoolExecutor(1) as pool:
+        if busy:
+            pool.submit(work)
+        try:
+            for _ in range(5 if busy else 1):
+                child = context.Process(target=use_threads, args=(queue,))
+                child.start()
+                child.join(timeout=60)
+                if child.exitcode is None:
+                    child.kill()
+                    pytest.fail("the child hangs")
+                assert child.exitcode == 0
+                assert queue.get() == (0, True, 2)
+        finally:
+            stop.set()
+    assert _kernels.pool_size() >= 2
+    assert special.expit(x, n_threads=3)[0] == 0.5
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_joblib(backend, tmp_path, monkeypatch):
+    joblib = pytest.importorskip("joblib")
+    monkeypatch.setenv("JOBLIB_TEMP_FOLDER", str(tmp_path))
+    x = np.linspace(-5, 5, LONG, dtype=np.float32)
+    want = ck.binary_cross_entropy_with_logits(x, x > 0)
+    call = joblib.delayed(ck.binary_cross_entropy_with_logits)
+    with joblib.parallel_config(backend, n_jobs=2):
+        losses = joblib.Parallel()(call(x, x > 0, n_threads=3) for _ in range(6))
+    assert losses == [want] * 6
+
+
+class FloatingPointEnvironment(ctypes.Structure):
+    """fenv_t of glibc on x86-64."""
+
+    _fields_ = [("x87", ctypes.c_uint16 * 14), ("mxcsr", ctypes.c_uint32)]
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="the layout of fenv_t"
+)
+def test_workers_round_as_the_caller_does(assert_same_bits):
+    """A thread inherits how numbers are rounded and flushed when it starts, and its caller moves on."""
+    libm, environment = ctypes.CDLL("libm.so.6"), FloatingPointEnvironment()
+    x = np.linspace(-87, -110, LONG, dtype=np.float32)  # to subnormal numbers
+    _kernels.stop_pool()
+    special.expit(x, n_threads=3)
+    libm.fegetenv(ctypes.byref(environment))
+    default = environment.mxcsr
+    try:
+        environment.mxcsr = default | 1 << 15 | 1 << 6  # flush results and arguments to zero
+        libm.fesetenv(ctypes.byref(environment))
+        flushed = special.expit(x)
+        assert_same_bits(special.expit(x, n_threads=3), flushed)
+    finally:
+        environment.mxcsr = default
+        libm.fesetenv(ctypes.byref(environment))
+    assert (flushed != special.expit(x)).any()
+    assert_same_bits(special.expit(x, n_threads=3), special.expit(x))
 
 
 # Other processes
@@ -262,37 +351,40 @@ def test_environment_variable(python, value, expected):
     assert process.stdout == f"{expected or cpus} {config}\n"
 
 
-def test_environment_variable_that_is_no_number(python):
-    program = """
-import os, sys
-for value in sys.argv[1:]:
-    os.environ["CEKERNELS_NUM_THREADS"] = value
-    try:
-        import cekernels
-    except ValueError as error:
-        print(error)
-"""
-    values = ["0", "two", "1.5"]
-    process = python(program, *values)
-    assert process.stderr == ""
-    assert process.stdout.splitlines() == [
-        f"CEKERNELS_NUM_THREADS must be a non-zero integer, got {value!r}" for value in values
-    ]
+@pytest.mark.parametrize("value", ["0", "two", "1.5"])
+def test_environment_variable_that_is_no_number(python, value):
+    process = python("import cekernels", CEKERNELS_NUM_THREADS=value)
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1] == (
+        f"ValueError: CEKERNELS_NUM_THREADS must be a non-zero integer, got {value!r}"
+    )
 
 
-def test_nothing_is_left_at_exit(python):
+@pytest.mark.parametrize("moment", ["idle", "at once", "in a thread", "before"])
+def test_nothing_is_left_at_exit(python, moment):
     program = """
-import time, numpy as np, threading
-from cekernels import special
+import atexit, sys, threading, time, numpy as np
+moment = sys.argv[1]
+if moment == "before":  # the handler runs after that of cekernels
+    atexit.register(lambda: special.expit(x, n_threads=3))
+from cekernels import _kernels, special
 x = np.zeros(3_000_000, np.float32)
 special.expit(x)
-assert threading.active_count() == 1
+assert _kernels.pool_size() == 0
 special.expit(x, n_threads=3)
-assert threading.active_count() > 1
-assert all(t.name.startswith("cekernels") for t in threading.enumerate()[1:])
+assert _kernels.pool_size() == 2
+assert threading.active_count() == 1
+if moment == "idle":
+    time.sleep(0.05)
+if moment == "in a thread":
+    def work():
+        while True:
+            special.expit(x, n_threads=3)
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.02)
 print(time.time())
 """
-    process = python(program)
+    process = python(program, moment)
     ended = time.time()
     assert process.stderr == ""
     assert process.returncode == 0
@@ -453,6 +545,34 @@ print(ck.get_num_threads(), ck.show_config("dict")["threads"]["cpus"])
     assert python(program).stdout == "1 1\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_workers_follow_the_affinity_of_the_caller(python):
+    """They leave a CPU that was taken from the process, and do not sit on that of the caller."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU")
+    program = """
+import os, time, numpy as np
+from cekernels import special
+
+def tasks():
+    return set(map(int, os.listdir("/proc/self/task")))
+
+x, others = np.zeros(1_000_000, np.float32), tasks()
+special.expit(x, n_threads=2)
+(worker,) = tasks() - others
+a, b = sorted(os.sched_getaffinity(0))[:2]
+for allowed, expected in (({a}, [{a}]), ({b}, [{b}]), ({a, b}, [{a}, {b}])):
+    os.sched_setaffinity(0, allowed)
+    end = time.time() + 10
+    while os.sched_getaffinity(worker) not in expected and time.time() < end:
+        special.expit(x, n_threads=2)
+    assert os.sched_getaffinity(worker) in expected
+"""
+    process = python(program)
+    assert process.stderr == ""
+    assert process.returncode == 0
+
+
 # Memory
 
 
@@ -540,7 +660,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc on this system")
 def test_memory_of_the_process(python):
-    """The C code allocates nothing: its scratch memory is a few stacks."""
+    """The C code allocates a row at most: its scratch memory is a few stacks."""
     process = python(PEAK, str(Path(__file__).parent))
     assert process.stderr == ""
     assert int(process.stdout) < 2000

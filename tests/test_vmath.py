@@ -75,7 +75,7 @@ def compute(name, x):
     """Run a kernel on the instruction set in use."""
     out = np.empty_like(x)
     job = _kernels.Unary(getattr(_kernels, name), x, out)
-    job.run(0, job.n_chunks)
+    job.run(n_threads=1)
     return out
 
 

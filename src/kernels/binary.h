@@ -237,17 +237,17 @@ static ptrdiff_t first_outside_unit(const real *v, const real *kept, size_t n)
     return -1;
 }
 
-/* First probability outside [0, 1]. */
-static struct cek_scan scan_probs(const struct cek_array *in, size_t n)
+/* First probability outside [0, 1] of [begin, end). */
+static struct cek_scan scan_probs(const struct cek_array *in, size_t begin, size_t end)
 {
     ALIGN real scratch[BLOCK];
-    for (size_t i = 0; i < n; i += BLOCK) {
-        size_t size = min_size(BLOCK, n - i);
+    for (size_t i = begin; i < end; i += BLOCK) {
+        size_t size = min_size(BLOCK, end - i);
         ptrdiff_t bad = first_outside_unit(block_load(in, i, size, 0, scratch), NULL, size);
         if (bad >= 0)
             return (struct cek_scan){0, 0, (ptrdiff_t)i + bad};
     }
-    return (struct cek_scan){(double)n, (int64_t)n, -1};
+    return (struct cek_scan){(double)(end - begin), (int64_t)(end - begin), -1};
 }
 
 /* block_sum of the first n values. */
@@ -259,18 +259,19 @@ static double padded_sum(const real *v, size_t n, real *scratch)
     return block_sum(scratch, whole_vectors(n));
 }
 
-/* Weight, count and first invalid target of all entries; ignored ones have none of the three. */
-static struct cek_scan scan_binary(const struct cek_binary_args *args)
+/* Weight, count and first invalid target of entries [begin, end); ignored ones have none of the
+ * three. */
+static struct cek_scan scan_binary(const struct cek_binary_args *args, size_t begin, size_t end)
 {
     if (!args->sample_weight.data && !args->ignore)
-        return scan_probs(&args->targets, args->n);
+        return scan_probs(&args->targets, begin, end);
     struct binary_scratch s;
     struct cek_scan scan = {0, 0, -1};
     struct sum total = {0, 0};
     struct cek_binary_args unweighted = *args;
     unweighted.sample_weight.data = NULL;
-    for (size_t i = 0; i < args->n; i += BLOCK) {
-        size_t n = min_size(BLOCK, args->n - i);
+    for (size_t i = begin; i < end; i += BLOCK) {
+        size_t n = min_size(BLOCK, end - i);
         const real *y = block_load(&args->targets, i, n, 0, s.y);
         const real *kept = binary_weights(&unweighted, y, i, n, s.pos_weight);
         const real *weight = binary_weights(args, y, i, n, s.weight);

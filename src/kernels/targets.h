@@ -181,15 +181,16 @@ static double rows_weight(const struct cek_cross_entropy_args *args, const struc
     return sum_value(sum);
 }
 
-/* Weight, count and first invalid label of all rows. */
-static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args)
+/* Weight, count and first invalid label of rows [begin, end). */
+static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args, size_t begin,
+                                    size_t end)
 {
     struct group t;
     struct cek_scan scan = {0, 0, -1};
     struct sum weight = {0, 0};
     const int weighted = args->sample_weight.data || args->class_weight || args->target_proba.data;
-    for (size_t begin = 0; begin < args->n_rows; begin += BLOCK) {
-        size_t n = min_size(BLOCK, args->n_rows - begin);
+    for (; begin < end; begin += BLOCK) {
+        size_t n = min_size(BLOCK, end - begin);
         targets_load(args, begin, n, &t);
         size_t kept = n - count_below(t.label, 0, n);
         scan.count += (int64_t)kept;
