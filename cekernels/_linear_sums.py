@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cekernels._call import unwrap
 from cekernels._linear_rows import DenseRows, Rows
 from cekernels._validation import Array
 
@@ -16,34 +17,44 @@ TILE = 1 << 20
 
 
 class GradSum:
-    """Sum of ``values.T @ block``, and of the values if there is an intercept."""
+    """Sum of ``values.T @ block``, and of the values if there is an intercept.
 
-    def __init__(self, rows: Rows, n_outputs: int, single: bool, selects: bool) -> None:
+    Blocks have `step` rows, but for the last one.
+    """
+
+    def __init__(
+        self, rows: Rows, n_outputs: int, step: int, has_intercept: bool, selects: bool
+    ) -> None:
         shape = (n_outputs, rows.shape[1])
         self._rows = rows
         self._selects = selects
         self._coef = (
-            _DenseSum(shape, rows.dtype, single)
+            _DenseSum(shape, rows.dtype, single=step >= rows.shape[0])
             if isinstance(rows, DenseRows)
             else _SparseSum(shape, rows.dtype)
         )
-        self._intercept = np.zeros(n_outputs)
+        self._ones = np.ones(step, rows.dtype)
+        self._intercept = np.zeros(n_outputs) if has_intercept else None
 
     def add(self, values: Array, block: Any) -> None:
         """Add a block."""
         if self._selects:
             block = self._rows.selected(block, values)
         self._coef.add(values, block)
-        self._intercept += np.ones(len(values), values.dtype) @ values
+        if self._intercept is not None:
+            self._intercept += np.matmul(self._ones[: len(values)], values)
 
     def is_finite(self) -> bool:
         """Tell whether no element is inf or nan."""
         return bool(np.isfinite(self._coef.sum).all())
 
-    def value(self) -> tuple[Array, Array]:
+    def value(self, outputs: tuple[int, ...]) -> tuple[Array, Array | None]:
         """Return the sums, in the shapes of coef and intercept."""
-        dtype = self._rows.dtype
-        return self._coef.sum.astype(dtype, copy=False), self._intercept.astype(dtype)
+        dtype, n_columns = self._rows.dtype, self._rows.shape[1]
+        coef = self._coef.sum.astype(dtype, copy=False).reshape(*outputs, n_columns)
+        if self._intercept is None:
+            return coef, None
+        return coef, unwrap(self._intercept.astype(dtype).reshape(outputs))
 
 
 class _DenseSum:
