@@ -24,8 +24,6 @@ SCRATCH_BYTES = 1 << 26
 UNPACKED, WORTHWHILE_ROWS = 10**6, 64
 # Elements of coef up to which a transposed copy of it costs nothing.
 SMALL = 1 << 20
-# Products of sparse blocks have the size of coef: so many entries for each column make up for it.
-ENTRIES_PER_COLUMN = 4
 
 
 class DenseRows:
@@ -41,11 +39,11 @@ class DenseRows:
         """Return the number of rows of a block."""
         n_columns, size = self.shape[1], self.dtype.itemsize
         unpacked = UNPACKED // max(1, n_columns * n_outputs)
-        in_cache = CACHE_BYTES // (size * (n_columns + n_outputs))
+        in_cache = CACHE_BYTES // (size * max(1, n_columns + n_outputs))
         if n_outputs > 1 and unpacked >= WORTHWHILE_ROWS:
             return min(unpacked, max(in_cache, WORTHWHILE_ROWS))
         new = n_outputs + (n_columns if self._is_copied else 0)
-        return max(in_cache, min(max(SCRATCH_BYTES // (size * new), FEW_ROWS), MANY_ROWS))
+        return max(in_cache, min(max(SCRATCH_BYTES // (size * max(1, new)), FEW_ROWS), MANY_ROWS))
 
     def blocks(self, step: int) -> Iterator[tuple[slice, Array]]:
         """Yield blocks with their places; a block that is copied lasts until the next one."""
@@ -89,10 +87,10 @@ class SparseRows:
     def step(self, n_outputs: int) -> int:
         """Return the number of rows of a block."""
         n_rows, n_columns = self.shape
-        entries = max(1, self._array.nnz) / max(1, n_rows)
-        dense = ENTRIES_PER_COLUMN * n_columns / entries
-        in_cache = CACHE_BYTES / (self.dtype.itemsize * (n_outputs + 2 * entries))
-        return max(1, min(n_rows, int(max(dense, in_cache, FEW_ROWS))))
+        entries = int(self._array.nnz) // max(1, n_rows)
+        in_cache = CACHE_BYTES // (self.dtype.itemsize * max(1, n_outputs + 2 * entries))
+        # Products have the size of coef: logits of that size make up for them.
+        return max(in_cache, n_columns, FEW_ROWS)
 
     def blocks(self, step: int) -> Iterator[tuple[slice, Any]]:
         """Yield blocks with their places."""
@@ -100,9 +98,8 @@ class SparseRows:
             yield rows, self._array if step >= self.shape[0] else self._array[rows]
 
     def multiplier(self, coef: Array, step: int) -> Callable[[Any], Array]:  # noqa: ARG002
-        """Return a function that makes ``block @ coef.T``; SciPy reads the factor in C order."""
-        factor = np.ascontiguousarray(coef.T)
-        return lambda block: block @ factor
+        """Return a function that makes ``block @ coef.T``."""
+        return lambda block: block @ coef.T
 
     def weighted(self, block: Any, weight: Array) -> Any:
         """Return the block with its rows multiplied."""

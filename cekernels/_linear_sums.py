@@ -46,7 +46,7 @@ class GradSum:
 
     def is_finite(self) -> bool:
         """Tell whether no element is inf or nan."""
-        return bool(np.isfinite(self._coef.sum).all())
+        return _is_finite(self._coef.sum)
 
     def value(self, outputs: tuple[int, ...]) -> tuple[Array, Array | None]:
         """Return the sums, in the shapes of coef and intercept."""
@@ -81,19 +81,20 @@ class _SparseSum:
     """The same of sparse blocks, kept as its transpose, which is what SciPy makes."""
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-        self._transposed = np.zeros(shape[::-1], dtype)
-        self._is_empty = True
+        self._shape = shape
+        self._dtype = dtype
+        self._transposed: Array | None = None
 
     @property
     def sum(self) -> Array:
+        if self._transposed is None:
+            return np.zeros(self._shape, self._dtype)
         return self._transposed.T
 
     def add(self, values: Array, block: Any) -> None:
         part = block.T @ values
-        if self._is_empty:
-            self._transposed, self._is_empty = part, False
-        elif part.size <= TILE:
-            self._transposed = self._transposed + part.astype(np.float64)
+        if self._transposed is None:
+            self._transposed = part.astype(np.float64) if part.size <= TILE else part
         else:
             self._transposed += part
 
@@ -142,9 +143,15 @@ class HessianSum:
 
     def is_finite(self) -> bool:
         """Tell whether no element is inf or nan."""
-        return bool(np.isfinite(self._matrix).all())
+        return _is_finite(self._matrix)
 
     def value(self) -> Array:
         """Return the matrix."""
         upper = np.triu(self._matrix)
         return upper + np.triu(upper, 1).T
+
+
+@np.errstate(all="ignore")
+def _is_finite(array: Array) -> bool:
+    """Tell whether no element is inf or nan, and their sum neither."""
+    return bool(np.isfinite(np.sum(array)))

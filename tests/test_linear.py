@@ -30,7 +30,6 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(_linear_rows, "CACHE_BYTES", 0)
     monkeypatch.setattr(_linear_rows, "MANY_ROWS", 7)
     monkeypatch.setattr(_linear_rows, "FEW_ROWS", 7)
-    monkeypatch.setattr(_linear_rows, "ENTRIES_PER_COLUMN", 0)
     monkeypatch.setattr(_linear_sums, "TILE", 10)
 
 
