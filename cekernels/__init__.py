@@ -15,6 +15,15 @@ from cekernels._validation import LabelError
 from cekernels._version import __version__
 from cekernels.divergence import js_divergence, kl_divergence
 from cekernels.focal import sigmoid_focal_loss, softmax_focal_loss
+from cekernels.linear import (
+    LinearGrad,
+    linear_binary_cross_entropy,
+    linear_binary_cross_entropy_hessian,
+    linear_binary_cross_entropy_hvp,
+    linear_cross_entropy,
+    linear_cross_entropy_hessian,
+    linear_cross_entropy_hvp,
+)
 from cekernels.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -31,6 +40,7 @@ from cekernels.second_order import (
 
 __all__ = [
     "LabelError",
+    "LinearGrad",
     "LossStats",
     "__version__",
     "binary_cross_entropy",
@@ -43,6 +53,12 @@ __all__ = [
     "get_num_threads",
     "js_divergence",
     "kl_divergence",
+    "linear_binary_cross_entropy",
+    "linear_binary_cross_entropy_hessian",
+    "linear_binary_cross_entropy_hvp",
+    "linear_cross_entropy",
+    "linear_cross_entropy_hessian",
+    "linear_cross_entropy_hvp",
     "log_loss",
     "metrics",
     "nll_loss",

@@ -204,3 +204,48 @@ class GeneralizedGrad(Generalized, _Grad):
 
 class GeneralizedMore(Generalized, _MoreOfClasses):
     """`generalized_cross_entropy`."""
+
+
+class LinearBinary(Binary, total=False):
+    """`linear_binary_cross_entropy`."""
+
+    intercept: ArrayLike | None
+
+
+class LinearClasses(_Options, total=False):
+    """`linear_cross_entropy`."""
+
+    intercept: ArrayLike | None
+    class_weight: ClassWeight
+    ignore_index: int | None
+    where: ArrayLike | None
+    z_loss: float
+    softcap: float | None
+    logit_scale: float
+
+
+class _LinearGrad(TypedDict, total=False):
+    return_grad: Required[Literal[True]]
+    return_X_grad: bool
+
+
+class _LinearMore(TypedDict, total=False):
+    reduction: Reduction
+    return_grad: bool
+    return_X_grad: bool
+
+
+class LinearBinaryGrad(LinearBinary, _LinearGrad):
+    """`linear_binary_cross_entropy`."""
+
+
+class LinearBinaryMore(LinearBinary, _LinearMore):
+    """`linear_binary_cross_entropy`."""
+
+
+class LinearClassesGrad(LinearClasses, _LinearGrad):
+    """`linear_cross_entropy`."""
+
+
+class LinearClassesMore(LinearClasses, _LinearMore):
+    """`linear_cross_entropy`."""

@@ -21,6 +21,14 @@ from cekernels.reference.labels import (
     poly1_loss,
     softmax_focal_loss,
 )
+from cekernels.reference.linear import (
+    linear_binary_cross_entropy,
+    linear_binary_cross_entropy_hessian,
+    linear_binary_cross_entropy_hvp,
+    linear_cross_entropy,
+    linear_cross_entropy_hessian,
+    linear_cross_entropy_hvp,
+)
 from cekernels.reference.second_order import (
     binary_cross_entropy_hvp,
     cross_entropy_hessian,
@@ -46,6 +54,12 @@ __all__ = [
     "generalized_cross_entropy",
     "js_divergence",
     "kl_divergence",
+    "linear_binary_cross_entropy",
+    "linear_binary_cross_entropy_hessian",
+    "linear_binary_cross_entropy_hvp",
+    "linear_cross_entropy",
+    "linear_cross_entropy_hessian",
+    "linear_cross_entropy_hvp",
     "log_expit",
     "log_softmax",
     "logsumexp",
