@@ -3,6 +3,8 @@
 They need scikit-learn: ``pip install "cekernels[sklearn]"``.
 """
 
+# mypy: disable-error-code="import-untyped"
+
 try:
     import sklearn  # noqa: F401
 except ModuleNotFoundError as error:

@@ -1,5 +1,8 @@
 """Logistic regression."""
 
+# mypy: disable-error-code="import-untyped,untyped-decorator"
+# mypy: disallow-subclassing-any=False
+
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -216,7 +219,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             )
             for i, data in enumerate(problem.parts)
         ]
-        self._streams = None
+        self._streams: list[_stream.Stream] = []
         self._keep(problem, [solution.w for solution in solutions])
         self.n_iter_ = np.array([solution.n_iter for solution in solutions], np.int32)
         self._warn(max(solutions, key=lambda solution: solution.gradient))
@@ -253,7 +256,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
             What `targets` says.
         classes : array-like of shape (n_classes,), optional
-            All classes that will come; needed in the first call with labels.
+            All classes that will come; needed in the first call of an unfitted model, with
+            labels.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the samples, 1 by default.
 
@@ -267,32 +271,28 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         P is a matrix up to 4096 parameters, and a diagonal beyond: then one pass is less close to
         `fit`, and more passes approach it more slowly.  Intercepts start with a precision of 0.01,
         since a batch may be of one class.  `fit` ends the stream, and a call after it starts a new
-        one.
+        one, of the same classes unless others are given.
         """
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all data: give weights in a dict")
         if np.isinf(self.C):
             raise ValueError("partial_fit needs a finite C, got inf")
-        is_first = getattr(self, "_streams", None) is None
-        if is_first and classes is None and self.targets == "labels":
+        streams: list[_stream.Stream] = getattr(self, "_streams", [])
+        known: Any = getattr(self, "classes_", None) if classes is None else np.unique(classes)
+        if known is None and self.targets == "labels":
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        known = np.unique(np.asarray(classes)) if classes is not None else None
-        if not is_first:
-            if known is not None and not np.array_equal(known, self.classes_):
-                raise ValueError(f"classes is {known}, but was {self.classes_} in the first call")
-            known = self.classes_
-        problem = self._problem(X, y, sample_weight, known, reset=is_first)
-        if not is_first and len(problem.parts) != len(self._streams):
+        problem = self._problem(X, y, sample_weight, known, reset=not streams)
+        if not streams:
+            streams = [_stream.start(data, self.C) for data in problem.parts]
+        elif not np.array_equal(problem.classes, self.classes_):
             raise ValueError(
-                f"y has {len(problem.parts)} labels, but had {len(self._streams)} in the first call"
+                f"classes are {problem.classes}, but were {self.classes_} in the first call"
             )
-        if is_first:
-            self._streams = [_stream.start(data, self.C) for data in problem.parts]
         self._streams = [
             _stream.update(
                 stream, data, self.C, self.pass_weight, self.tol, self.max_iter, self._report
             )
-            for stream, data in zip(self._streams, problem.parts, strict=True)
+            for stream, data in zip(streams, problem.parts, strict=True)
         ]
         self._keep(problem, [stream.w for stream in self._streams])
         self.n_iter_ = np.array([stream.n_iter for stream in self._streams], np.int32)
@@ -312,8 +312,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             Of two classes those of ``classes_[1]``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=DTYPES, reset=False)
-        logits = np.asarray(X @ self.coef_.T) + self.intercept_
+        rows = validate_data(self, X, accept_sparse="csr", dtype=DTYPES, reset=False)
+        logits: Array = np.asarray(rows @ self.coef_.T) + self.intercept_
         is_binary = self.targets != "multilabel" and logits.shape[1] == 1
         return logits[:, 0] if is_binary else logits
 
@@ -376,7 +376,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             return _pair(special.log_expit, logits, self.n_threads)
         return np.asarray(special.log_softmax(logits, axis=1, n_threads=self.n_threads))
 
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> float:
         """Return the accuracy.
 
         Parameters
@@ -401,8 +401,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
 
     def _problem(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: Any,
         sample_weight: ArrayLike | None,
         classes: Array | None = None,
         reset: bool = True,

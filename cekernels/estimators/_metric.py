@@ -4,6 +4,8 @@ The softmax's Hessian is bounded by, and between classes nearly, that of its dia
 X' diag(p_c (1 - p_c)) X for each class c.  With one logit this is the Hessian itself.
 """
 
+# mypy: disable-error-code="import-untyped"
+
 from typing import Protocol
 
 import numpy as np
@@ -76,15 +78,15 @@ class Diagonal:
         diagonal = squares + prior.diagonal(w.size, n_coef)
         # A column of zeros has no curvature; its parameter does not move.
         diagonal[diagonal <= 0.0] = 1.0
-        self._factor = 1.0 / np.sqrt(diagonal)
+        self._factor: Array = 1.0 / np.sqrt(diagonal)
 
     def forward(self, u: Array) -> Array:
         """Return T u."""
-        return self._factor * u
+        return np.asarray(self._factor * u)
 
     def backward(self, gradient: Array) -> Array:
         """Return T' times the gradient."""
-        return self._factor * gradient
+        return np.asarray(self._factor * gradient)
 
 
 def curvature_diagonal(data: Data, curvatures: Array) -> Array:

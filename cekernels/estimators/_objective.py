@@ -60,11 +60,11 @@ class Prior:
         np.fill_diagonal(block, self.ridge)
         if has_intercept:
             block[-1, -1] = 0.0
-        if self.precision is None:
-            return block
-        if self.precision.ndim == 1:
-            return block + np.diag(self.precision[index])
-        return block + self.precision[np.ix_(index, index)]
+        if self.precision is not None and self.precision.ndim == 1:
+            block += np.diag(self.precision[index])
+        elif self.precision is not None:
+            block += self.precision[np.ix_(index, index)]
+        return block
 
     def diagonal(self, n: int, n_coef: int) -> Array:
         """Return the diagonal of the Hessian."""

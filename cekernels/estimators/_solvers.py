@@ -4,6 +4,8 @@ A model of many rows starts from that of some of them, which is close already; a
 some rows is close to that of all.
 """
 
+# mypy: disable-error-code="import-untyped"
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +48,14 @@ Report = Callable[[int, float, float], None]
 
 
 def solve(
-    data: Data, prior: Prior, w: Array | None, *, solver: str, tol: float, max_iter: int, report: Report
+    data: Data,
+    prior: Prior,
+    w: Array | None,
+    *,
+    solver: str,
+    tol: float,
+    max_iter: int,
+    report: Report,
 ) -> Solution:
     """Minimise the objective from w, or from a start of the solver's choice."""
     objective = Objective(data, prior)
@@ -68,7 +77,7 @@ def solve(
 
 def _step(data: Data) -> int:
     """Return the step between rows whose matrices cost about as much as a few gradients."""
-    n_rows, n_columns = data.X.shape
+    n_rows, n_columns = map(int, data.X.shape)
     wanted = max(1000, 4 * n_columns, 2 * n_rows // max(1, n_columns))
     return max(1, n_rows // wanted)
 
@@ -190,9 +199,7 @@ def _polish(
     return w, value, grad
 
 
-def _newton(
-    objective: Objective, w: Array, tol: float, max_iter: int, report: Report
-) -> Solution:
+def _newton(objective: Objective, w: Array, tol: float, max_iter: int, report: Report) -> Solution:
     """Minimise by Newton's method, halving steps that do not lead down."""
     value, grad, hessian = objective.hessian(w)
     for n_iter in range(max_iter + 1):

@@ -71,6 +71,4 @@ def update(
         squares = curvature_diagonal(data, data.curvatures(rows))
         precision = stream.precision + data.weight * squares
         precision[: objective.n_coef] += ridge
-    return replace(
-        stream, w=solution.w, precision=precision, weight=weight, n_iter=solution.n_iter
-    )
+    return replace(stream, w=solution.w, precision=precision, weight=weight, n_iter=solution.n_iter)

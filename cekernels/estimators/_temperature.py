@@ -1,5 +1,8 @@
 """Temperature scaling."""
 
+# mypy: disable-error-code="import-untyped,untyped-decorator"
+# mypy: disallow-subclassing-any=False
+
 import inspect
 import math
 from numbers import Integral
@@ -15,7 +18,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, indexable
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, indexable
 
 from cekernels import special
 from cekernels._validation import Array
@@ -118,9 +121,7 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any
-    ) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Fit the classifier, unless it is frozen, and the temperature.
 
         Parameters
@@ -139,8 +140,9 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         TemperatureScaling
             The model itself.
         """
-        check_classification_targets(y)
         X, y = indexable(X, y)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
         params = self._routed(sample_weight, fit_params)
         estimator = self._estimator()
         if isinstance(estimator, FrozenEstimator):
@@ -161,7 +163,7 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         weight = sample_weight
         if weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=scores.dtype)
-        labels = np.searchsorted(self.classes_, np.asarray(y).ravel())
+        labels = np.searchsorted(self.classes_, y)
         self.temperature_ = _temperature(_both(scores), labels, weight, self.n_threads)
         return self
 
@@ -194,7 +196,8 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Classes.
         """
-        return np.asarray(self.classes_[_both(self.decision_function(X)).argmax(axis=1)])
+        logits = _both(self.decision_function(X))
+        return np.asarray(self.classes_[logits.argmax(axis=1)])
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return calibrated probabilities.
@@ -274,9 +277,9 @@ def _scores(estimator: Any, X: ArrayLike) -> Array:
     return _as_logits(getattr(estimator, method)(X), method)
 
 
-def _as_logits(scores: ArrayLike, method: str) -> Array:
+def _as_logits(values: ArrayLike, method: str) -> Array:
     """Return what a method has returned as logits, in float32 or float64."""
-    scores = np.asarray(scores)
+    scores = np.asarray(values)
     if scores.dtype not in (np.float32, np.float64):
         scores = scores.astype(np.float64)
     if method == "decision_function":
@@ -285,7 +288,7 @@ def _as_logits(scores: ArrayLike, method: str) -> Array:
         with np.errstate(divide="ignore"):
             scores = np.log(scores)
     # A probability of 0 is one that was rounded; no scale of -inf fits a label there.
-    scores = np.maximum(scores, np.log(np.finfo(scores.dtype).tiny))
+    scores = np.asarray(np.maximum(scores, np.log(np.finfo(scores.dtype).tiny)))
     return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
 
