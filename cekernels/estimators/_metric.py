@@ -17,6 +17,8 @@ from cekernels.estimators._objective import Prior, flat, rows_of
 
 # Elements of the matrices of all classes, and columns, up to which they are made.
 MAX_ELEMENTS, MAX_COLUMNS = 1 << 24, 1024
+# Rows that are in memory twice.
+CHUNK = 2048
 
 
 class Metric(Protocol):
@@ -39,16 +41,16 @@ class Blocks:
     def __init__(self, data: Data, prior: Prior, w: Array) -> None:
         self._shape, self._has_intercept = data.shape, data.fit_intercept
         self._centred = data.n_outputs > 1 and (prior.is_symmetric)
-        columns = np.asarray(data.X if isinstance(data.X, np.ndarray) else data.X.toarray())
-        if data.fit_intercept:
-            columns = np.column_stack([columns, np.ones(len(columns), columns.dtype)])
         curvatures = data.curvatures(rows_of(w, data.shape, data.fit_intercept))
         places = rows_of(np.arange(w.size), data.shape, data.fit_intercept)
-        self._factors = []
+        self._factors: list[Array] = []
+        first = curvatures[:, 0]
         for curvature, index in zip(curvatures.T, places, strict=True):
-            scaled = columns * np.sqrt(curvature)[:, np.newaxis]
-            block = scaled.T @ scaled
-            block += prior.block(index, data.fit_intercept).astype(block.dtype)
+            if self._factors and prior.precision is None and np.array_equal(curvature, first):
+                self._factors.append(self._factors[0])  # as it is where all parameters are 0
+                continue
+            block = _gram(data, np.sqrt(curvature))
+            block += prior.block(index, data.fit_intercept)
             self._factors.append(_factor(block))
 
     def forward(self, u: Array) -> Array:
@@ -104,6 +106,22 @@ def has_blocks(shape: tuple[int, int]) -> bool:
     """Tell whether matrices of a model of this shape are worth their memory and time."""
     n_outputs, n = shape
     return n <= MAX_COLUMNS and n_outputs * n * n <= MAX_ELEMENTS
+
+
+def _gram(data: Data, factor: Array) -> Array:
+    """Return the Gram matrix of X, and of the intercept's ones, with rows times the factor."""
+    X, p = data.X, data.X.shape[1]
+    gram = np.zeros((data.shape[1], data.shape[1]), X.dtype)
+    for begin in range(0, X.shape[0], CHUNK):
+        rows = slice(begin, begin + CHUNK)
+        block = X[rows] if isinstance(X, np.ndarray) else X[rows].toarray()
+        scaled = block * factor[rows, np.newaxis]
+        gram[:p, :p] += scaled.T @ scaled
+        if data.fit_intercept:
+            gram[p, :p] += factor[rows] @ scaled
+            gram[p, p] += factor[rows] @ factor[rows]
+    gram[:p, p:] = gram[p:, :p].T
+    return gram
 
 
 def _factor(block: Array) -> Array:

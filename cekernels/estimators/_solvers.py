@@ -78,7 +78,7 @@ def solve(
 def _step(data: Data) -> int:
     """Return the step between rows whose matrices cost about as much as a few gradients."""
     n_rows, n_columns = map(int, data.X.shape)
-    wanted = max(1000, 4 * n_columns, 2 * n_rows // max(1, n_columns))
+    wanted = max(1000, 4 * n_columns, n_rows // max(1, n_columns))
     return max(1, n_rows // wanted)
 
 
