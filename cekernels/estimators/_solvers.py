@@ -1,0 +1,248 @@
+"""Minimisers of the objective: SciPy's in well-scaled variables, and Newton's method.
+
+A model of many rows starts from that of some of them, which is close already; and the curvature of
+some rows is close to that of all.
+"""
+
+# mypy: disable-error-code="import-untyped"
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.optimize import minimize
+
+from cekernels._validation import Array
+from cekernels.estimators._data import Data
+from cekernels.estimators._metric import Blocks, Diagonal, Metric, has_blocks
+from cekernels.estimators._objective import Objective, Prior, flat, rows_of
+
+# Iterations of L-BFGS or conjugate gradients after which curvatures are taken anew.
+ROUND = 25
+# Parameters and rows up to which the whole Hessian costs less than what it saves.
+NEWTON_SIZE, NEWTON_ROWS = 128, 20_000
+# The model of some rows is fitted until its gradient is so much shorter.
+COARSE = 1e-3
+# Relative change of the objective that is rounding.
+NOISE = 64.0 * float(np.finfo(np.float64).eps)
+
+
+@dataclass
+class Solution:
+    """Parameters, and how they came about."""
+
+    w: Array
+    n_iter: int
+    value: float
+    gradient: float  # largest element of the gradient
+    is_exact: bool  # no float64 is clearly better
+
+
+class _Reached(Exception):
+    """A point with a gradient within the tolerance was evaluated."""
+
+
+Report = Callable[[int, float, float], None]
+
+
+def solve(
+    data: Data,
+    prior: Prior,
+    w: Array | None,
+    *,
+    solver: str,
+    tol: float,
+    max_iter: int,
+    report: Report,
+) -> Solution:
+    """Minimise the objective from w, or from a start of the solver's choice."""
+    objective = Objective(data, prior)
+    if w is not None and data.n_outputs > 1 and prior.is_symmetric:
+        rows = rows_of(w, data.shape, data.fit_intercept)
+        w = flat(rows - rows.mean(axis=0), data.fit_intercept)
+    is_small = objective.size <= NEWTON_SIZE and data.X.shape[0] <= NEWTON_ROWS
+    if solver == "newton-cholesky" or (solver == "auto" and is_small):
+        start = np.zeros(objective.size) if w is None else w
+        return _newton(objective, start, tol, max_iter, report)
+    method = "Newton-CG" if solver == "newton-cg" else "L-BFGS-B"
+    some = data.every(_step(data)) if has_blocks(data.shape) else data
+    if w is None:
+        w = np.zeros(objective.size)
+        if some is not data and max_iter > 0:
+            w = _coarse(some, prior, w, tol)
+    return _rounds(objective, some, w, method, tol, max_iter, report)
+
+
+def _step(data: Data) -> int:
+    """Return the step between rows whose matrices cost about as much as a few gradients."""
+    n_rows, n_columns = map(int, data.X.shape)
+    wanted = max(1000, 4 * n_columns, n_rows // max(1, n_columns))
+    return max(1, n_rows // wanted)
+
+
+def _coarse(some: Data, prior: Prior, w: Array, tol: float) -> Array:
+    """Return the parameters of a model of some rows."""
+    objective = Objective(some, prior)
+    _, grad = objective(w)
+    tol = max(tol, COARSE * float(np.abs(grad).max()))
+    return _rounds(objective, some, w, "L-BFGS-B", tol, ROUND, lambda *_: None).w
+
+
+def _rounds(
+    objective: Objective,
+    some: Data,
+    w: Array,
+    method: str,
+    tol: float,
+    max_iter: int,
+    report: Report,
+) -> Solution:
+    """Minimise by a method of SciPy, in variables that are chosen anew now and then."""
+    value, grad = objective(w)
+    done = 0
+    while True:
+        size = float(np.abs(grad).max())
+        if size <= tol or done >= max_iter:
+            return Solution(w, done, value, size, False)
+        metric = _metric(some, objective.prior, w)
+        run = _Round(objective, metric, w, value, grad, tol)
+        n_iter = run.minimize(method, min(ROUND, max_iter - done))
+        done += max(1, n_iter)
+        progress = value - run.value
+        w, value, grad = run.w, run.value, run.grad
+        report(done, value, float(np.abs(grad).max()))
+        if np.abs(grad).max() > tol and progress <= NOISE * abs(value):
+            w, value, grad = _polish(objective, metric, w, value, grad, tol)
+            return Solution(w, done, value, float(np.abs(grad).max()), True)
+
+
+def _metric(some: Data, prior: Prior, w: Array) -> Metric:
+    return Blocks(some, prior, w) if has_blocks(some.shape) else Diagonal(some, prior, w)
+
+
+class _Round:
+    """The objective in the variables of a metric, scaled so that the first step has length 1."""
+
+    def __init__(
+        self, objective: Objective, metric: Metric, w: Array, value: float, grad: Array, tol: float
+    ) -> None:
+        self._objective, self._metric, self._origin, self._tol = objective, metric, w, tol
+        self.w, self.value, self.grad = w, value, grad
+        by_u = metric.backward(grad)
+        self._scale = float(np.sqrt(by_u @ by_u)) or 1.0
+        self._last = (np.zeros_like(by_u), w, value, grad)
+
+    def minimize(self, method: str, max_iter: int) -> int:
+        """Run a method of SciPy, and return the number of its iterations."""
+        options: dict[str, Any] = {"maxiter": max_iter}
+        if method == "L-BFGS-B":
+            options |= {"ftol": NOISE, "gtol": 0.0, "maxls": 50}
+        else:
+            options |= {"xtol": 0.0}
+        steps = 0
+
+        def count(_: Array) -> None:
+            nonlocal steps
+            steps += 1
+
+        try:
+            result = minimize(
+                self._value,
+                np.zeros_like(self._last[0]),
+                jac=True,
+                hessp=None if method == "L-BFGS-B" else self._hessp,
+                method=method,
+                callback=count,
+                options=options,
+            )
+        except _Reached:
+            self._take()
+            return steps + 1
+        self._at(result.x)
+        self._take()
+        return steps
+
+    def _value(self, u: Array) -> tuple[float, Array]:
+        _, _, value, grad = self._at(u)
+        if np.abs(grad).max() <= self._tol:
+            raise _Reached
+        return value / self._scale**2, self._metric.backward(grad) / self._scale
+
+    def _hessp(self, u: Array, v: Array) -> Array:
+        w = self._at(u)[1]
+        return self._metric.backward(self._objective.hvp(w, self._metric.forward(v)))
+
+    def _at(self, u: Array) -> tuple[Array, Array, float, Array]:
+        if not np.array_equal(u, self._last[0]):
+            w = self._origin + self._metric.forward(self._scale * u)
+            self._last = (u.copy(), w, *self._objective(w))
+        return self._last
+
+    def _take(self) -> None:
+        _, self.w, self.value, self.grad = self._last
+
+
+def _polish(
+    objective: Objective, metric: Metric, w: Array, value: float, grad: Array, tol: float
+) -> tuple[Array, float, Array]:
+    """Take steps along the gradient while they shorten it: it is known better than the value."""
+    size = float(np.abs(grad).max())
+    while size > tol:
+        trial = w - metric.forward(metric.backward(grad))
+        trial_value, trial_grad = objective(trial)
+        trial_size = float(np.abs(trial_grad).max())
+        if not trial_size < 0.7 * size:
+            break
+        w, value, grad, size = trial, trial_value, trial_grad, trial_size
+    return w, value, grad
+
+
+def _newton(objective: Objective, w: Array, tol: float, max_iter: int, report: Report) -> Solution:
+    """Minimise by Newton's method, halving steps that do not lead down."""
+    value, grad, hessian = objective.hessian(w)
+    for n_iter in range(max_iter + 1):
+        size = float(np.abs(grad).max())
+        if size <= tol or n_iter == max_iter:
+            return Solution(w, n_iter, value, size, False)
+        step = _newton_step(objective, hessian, grad)
+        decrease, length = float(grad @ step), 1.0
+        while True:
+            trial = objective.hessian(w - length * step)
+            is_noise = decrease <= NOISE * abs(value)
+            shorter = float(np.abs(trial[1]).max()) < size
+            if trial[0] <= value - 1e-4 * length * decrease or (is_noise and shorter):
+                break
+            if is_noise or length < 1e-10:
+                return Solution(w, n_iter, value, size, True)
+            length *= 0.5
+        w = w - length * step
+        value, grad, hessian = trial
+        report(n_iter + 1, value, float(np.abs(grad).max()))
+    raise AssertionError
+
+
+def _newton_step(objective: Objective, hessian: Array, grad: Array) -> Array:
+    """Return the product of the Hessian's inverse with the gradient.
+
+    Nothing but a prior keeps parameters common to all classes in place, and the gradient has no
+    part there: what is added to these directions changes nothing.
+    """
+    n_outputs, n = len(hessian), objective.data.n_outputs
+    mean = float(hessian.trace()) / n_outputs or 1.0
+    if n > 1:
+        places = np.arange(objective.n_coef).reshape(n, -1)
+        for a in places:
+            for b in places:
+                hessian[a, b] += mean
+        hessian[objective.n_coef :, objective.n_coef :] += mean
+    ridge = 0.0
+    while True:
+        try:
+            step: Array = cho_solve(cho_factor(hessian, check_finite=False), grad)
+            return step
+        except LinAlgError:
+            more = 100.0 * ridge or 1e-14 * mean
+            hessian.flat[:: n_outputs + 1] += more - ridge
+            ridge = more
