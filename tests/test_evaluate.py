@@ -3,6 +3,7 @@
 import itertools
 import math
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -346,7 +347,20 @@ def test_layouts_and_dtypes(rng):
         assert_same(evaluate(logits, labels.astype(kind), ignore_index=9), want)
     logits.flags.writeable = labels.flags.writeable = False
     assert_same(evaluate(logits, labels, sample_weight=1), want)
+    assert_same(evaluate(logits, np.repeat(labels, 2)[::2]), want)
     assert_same(evaluate(logits[:, 0], labels == 0), evaluate(logits[:, :1], (labels == 0) * 1))
+
+
+@pytest.mark.parametrize("shape", [(2_000_000,), (200_000, 10), (200, 10_000)])
+def test_memory(shape):
+    """The pass needs the same few megabytes for any number of samples."""
+    logits, labels = np.zeros(shape), np.zeros(shape[0], np.int8)
+    for function in (evaluate, metrics.accuracy):
+        tracemalloc.start()
+        function(logits, labels)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4e6
 
 
 def test_half_precision(rng):
@@ -590,6 +604,8 @@ def test_errors_of_scale(value):
 def test_errors_of_groups():
     with pytest.raises(ValueError, match=r"groups must have shape \(4,\), got \(3,\)"):
         metrics.cross_entropy_by_group(HALF, LABELS, [0, 1, 2])
+    with pytest.raises(TypeError, match="groups must be of one kind, to be sorted: '<' not supp"):
+        metrics.cross_entropy_by_group(HALF, LABELS, np.array(["a", None, "b", "a"], object))
 
 
 def test_errors_of_accumulators(rng):

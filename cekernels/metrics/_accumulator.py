@@ -4,7 +4,8 @@ import copy
 
 from numpy.typing import ArrayLike
 
-from cekernels.metrics._evaluate import N_BINS, ClassificationMetrics, check_n_bins, metrics_of
+from cekernels.metrics._evaluate import N_BINS, check_n_bins
+from cekernels.metrics._results import ClassificationMetrics, metrics_of
 from cekernels.metrics._samples import as_samples
 from cekernels.metrics._sums import Sums, no_sums, sums_of
 
@@ -68,8 +69,14 @@ class MetricAccumulator:
 
         Parameters
         ----------
-        logits, targets, sample_weight, ignore_index
-            As in `evaluate`. All batches have the same number of classes; log-odds have two.
+        logits : array_like of shape (n_samples, n_classes) or (n_samples,)
+            Class scores, or log-odds; of the same number of classes in all batches.
+        targets : array_like of int, of shape (n_samples,)
+            Labels.
+        sample_weight : array_like of shape (n_samples,), optional
+            Weights.
+        ignore_index : int, optional
+            Label of the samples that count for nothing.
 
         Raises
         ------

@@ -2,127 +2,18 @@
 
 import math
 import warnings
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cekernels._stats import LossStats
-from cekernels._validation import Array
+from cekernels.metrics._results import ClassificationMetrics, metrics_of
 from cekernels.metrics._samples import as_samples
 from cekernels.metrics._sums import Sums, share_right, sums_of
-from cekernels.metrics._table import LossTable, mean
 
 _NO_WEIGHT = "the mean of no weight is nan"
 
 N_BINS = 15
-
-
-class Reliability(NamedTuple):
-    """How often predictions of some confidence are right: the numbers of a reliability diagram.
-
-    Parameters
-    ----------
-    edges : ndarray of shape (n_bins + 1,)
-        Where the bins of the confidence begin and end.
-    confidence : ndarray of shape (n_bins,)
-        Weighted mean of the confidence in each bin, nan in an empty one.
-    accuracy : ndarray of shape (n_bins,)
-        Share of the weight in each bin that is predicted right, nan in an empty one.
-    weight : ndarray of shape (n_bins,)
-        Sum of the weights in each bin.
-
-    See Also
-    --------
-    evaluate : Returns one among the metrics.
-
-    Examples
-    --------
-    >>> from cekernels.metrics import evaluate
-    >>> evaluate([0.5, -0.5, 2.0], [1, 1, 1], n_bins=4).reliability
-    Reliability(edges=array([0.  , 0.25, 0.5 , 0.75, 1.  ]),
-                confidence=array([       nan,        nan, 0.62245933, 0.88079708]),
-                accuracy=array([nan, nan, 0.5, 1. ]), weight=array([0., 0., 2., 1.]))
-    """
-
-    edges: Array
-    confidence: Array
-    accuracy: Array
-    weight: Array
-
-
-class ClassificationMetrics(NamedTuple):
-    """Metrics of a classifier's logits.
-
-    Parameters
-    ----------
-    loss : float
-        Weighted mean of the cross-entropy.
-    perplexity : float
-        Its exponential.
-    accuracy : float
-        Share of the weight whose largest logit is that of the label.
-    brier_score : float
-        Weighted mean of the squared distance between probabilities and label.
-    expected_calibration_error : float
-        Weighted mean distance between confidence and accuracy over the bins of the confidence.
-    stats : LossStats
-        The loss with weight and number of the samples.
-    by_class : LossTable
-        The same for each class.
-    reliability : Reliability
-        Confidence, accuracy and weight in each bin.
-
-    See Also
-    --------
-    evaluate : Returns them; has the formulas.
-    MetricAccumulator : Returns them for batches.
-
-    Examples
-    --------
-    >>> from cekernels.metrics import evaluate
-    >>> metrics = evaluate([[2.0, 0.0, 1.0], [0.0, 1.0, 3.0]], [0, 1])
-    >>> metrics.accuracy, metrics.stats.count, metrics.by_class.count
-    (0.5, 2, array([1, 1, 0]))
-    """
-
-    loss: float
-    perplexity: float
-    accuracy: float
-    brier_score: float
-    expected_calibration_error: float
-    stats: LossStats
-    by_class: LossTable
-    reliability: Reliability
-
-
-def metrics_of(sums: Sums) -> ClassificationMetrics:
-    """Return the metrics that these sums make."""
-    total, weight = sums.classes
-    in_bins, confidence, correct = sums.bins
-    stats = LossStats(float(total.sum()), float(weight.sum()), int(sums.counts.sum()))
-    totals = correct.sum(), sums.brier.sum(), np.abs(confidence - correct).sum()
-    accuracy, brier, calibration_error = (
-        float(value) / stats.weight if stats.weight else math.nan for value in totals
-    )
-    edges = np.linspace(0.0, 1.0, len(in_bins) + 1)
-    return ClassificationMetrics(
-        stats.mean,
-        _exp(stats.mean),
-        accuracy,
-        brier,
-        calibration_error,
-        stats,
-        LossTable(np.arange(len(total)), total, weight, sums.counts),
-        Reliability(edges, mean(confidence, in_bins), mean(correct, in_bins), in_bins),
-    )
-
-
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
 
 
 def check_n_bins(n_bins: int) -> int:
@@ -246,8 +137,14 @@ def accuracy(
 
     Parameters
     ----------
-    logits, targets, sample_weight, ignore_index
-        As in `evaluate`.
+    logits : array_like of shape (n_samples, n_classes) or (n_samples,)
+        Class scores, or log-odds.
+    targets : array_like of int, of shape (n_samples,)
+        Labels.
+    sample_weight : array_like of shape (n_samples,), optional
+        Weights.
+    ignore_index : int, optional
+        Label of the samples that count for nothing.
 
     Returns
     -------
@@ -266,7 +163,7 @@ def accuracy(
 
     See Also
     --------
-    evaluate : All metrics in one pass.
+    evaluate : All metrics in one pass; says more of the arguments.
 
     Notes
     -----
@@ -297,8 +194,14 @@ def brier_score(
 
     Parameters
     ----------
-    logits, targets, sample_weight, ignore_index
-        As in `evaluate`.
+    logits : array_like of shape (n_samples, n_classes) or (n_samples,)
+        Class scores, or log-odds.
+    targets : array_like of int, of shape (n_samples,)
+        Labels.
+    sample_weight : array_like of shape (n_samples,), optional
+        Weights.
+    ignore_index : int, optional
+        Label of the samples that count for nothing.
     scale_by_half : bool or "auto"
         Halve the sum over the classes, so that the score is in [0, 1] and not in [0, 2]. "auto"
         halves it for two classes: the score is then the squared error of the probability of class 1.
@@ -320,7 +223,7 @@ def brier_score(
 
     See Also
     --------
-    evaluate : All metrics at the price of this one; has the formula.
+    evaluate : All metrics at the price of this one; has the formula, and more of the arguments.
 
     Notes
     -----
@@ -367,8 +270,16 @@ def expected_calibration_error(
 
     Parameters
     ----------
-    logits, targets, sample_weight, ignore_index, n_bins
-        As in `evaluate`.
+    logits : array_like of shape (n_samples, n_classes) or (n_samples,)
+        Class scores, or log-odds.
+    targets : array_like of int, of shape (n_samples,)
+        Labels.
+    sample_weight : array_like of shape (n_samples,), optional
+        Weights.
+    ignore_index : int, optional
+        Label of the samples that count for nothing.
+    n_bins : int
+        Number of bins.
 
     Returns
     -------
@@ -387,7 +298,7 @@ def expected_calibration_error(
 
     See Also
     --------
-    evaluate : All metrics at the price of this one; has the formula and the table of the bins.
+    evaluate : All metrics at the price of this one; has the formula, and the table of the bins.
 
     Notes
     -----

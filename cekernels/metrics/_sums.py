@@ -22,8 +22,8 @@ BLOCK_SIZE = 65_536
 # Samples whose results are added up at once.
 SPAN = 16_384
 
-# Two probabilities this close, in units of the machine epsilon, may be of logits in other order:
-# twice the sum of their errors.
+# Two probabilities that are no further apart, in units of the machine epsilon, may be of logits in
+# the other order: the error of each is up to 3, without fused multiply-add 6.
 AMBIGUOUS = 16
 
 
@@ -112,8 +112,8 @@ def _binary_results(samples: Samples) -> _Results:
     job = _kernels.Binary(x, samples.labels, None, None, 0.0, ignored, loss, grad, None, None)
     job.run(0, job.n_chunks)
     miss = np.abs(grad, dtype=np.float64)  # the probability of the class that the label is not
-    correct = ((x > 0.0) == (samples.labels != 0)) & ~np.isnan(miss)
-    return _Results(loss.astype(np.float64), np.square(miss), np.maximum(miss, 1.0 - miss), correct)
+    confidence, correct = np.maximum(miss, 1.0 - miss), are_right(x, samples.labels)
+    return _Results(loss.astype(np.float64), np.square(miss), confidence, correct)
 
 
 def _class_results(samples: Samples) -> _Results:

@@ -46,7 +46,7 @@ def expected_calibration_error(
     ignore_index: int | None = None,
     n_bins: int = 15,
 ) -> float:
-    """Mean over the bins of |confidence - accuracy|."""
+    """Mean distance of confidence and accuracy over the bins."""
     table = reliability(
         logits, targets, sample_weight=sample_weight, ignore_index=ignore_index, n_bins=n_bins
     )
