@@ -567,6 +567,13 @@ SHAPE = "logits must have shape (n_samples,) or (n_samples, n_classes), got "
             ValueError,
             "sample_weight must be finite and not negative, got nan at [1]",
         ),
+        (
+            HALF,
+            LABELS,
+            {"sample_weight": [1.0, 0.0, 1.0, INF]},
+            ValueError,
+            "sample_weight must be finite and not negative, got inf at [3]",
+        ),
     ],
 )
 def test_errors(function, logits, targets, options, error, message):

@@ -62,6 +62,17 @@ def test_order_of_classes(classes):
         assert got == pytest.approx(want, rel=RELATIVE)
 
 
+def test_predictions_are_made_once():
+    calls = []
+    estimator = of_logits([0, 1], [1.0, 2.0])
+    for name, method in list(vars(estimator).items()):
+        if name != "classes_":
+            setattr(estimator, name, lambda X, m=method, n=name: calls.append(n) or m(X))
+    estimator.predict_log_proba = None  # never called
+    neg_log_loss_scorer(estimator, None, [0, 1])
+    assert sorted(calls) == ["decision_function", "predict_proba"]
+
+
 def test_a_class_may_be_missing_in_the_fold():
     estimator = of_logits(["a", "b", "c"], [[0.0, 0.0, 0.0]] * 2)
     assert neg_log_loss_scorer(estimator, None, ["c", "c"]) == pytest.approx(-math.log(3))

@@ -93,7 +93,8 @@ class NegLogLossScorer:
         }
         index = classes.encode(y)
         proba = np.asarray(estimator.predict_proba(X))
-        for scores in (_logits(estimator, X, proba), _log_proba(estimator, X)):
+        for scores_of in (_logits, _log_proba):
+            scores = scores_of(estimator, X, proba)
             if scores is not None:
                 loss = log_loss(index, classes.sort(scores), from_logits=True, **options)
                 if loss < math.inf:
@@ -174,7 +175,7 @@ def _logits(estimator: Any, X: Any, proba: Array) -> Array | None:
     return scores if is_same else None
 
 
-def _log_proba(estimator: Any, X: Any) -> Array | None:
+def _log_proba(estimator: Any, X: Any, proba: Array) -> Array | None:  # noqa: ARG001
     """Return the logarithms of the probabilities, if the estimator has them."""
     if not hasattr(estimator, "predict_log_proba"):
         return None
