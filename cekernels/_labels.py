@@ -83,6 +83,15 @@ def has_classes(y: Array, n_classes: int) -> bool:
     return bool(np.count_nonzero(np.bincount(index)) == n_classes)
 
 
+def distinct(y: Array) -> tuple[Array, Array]:
+    """Return the sorted distinct values of a vector and, for each element, the index of its value."""
+    values, index = _factorize(y)
+    if y.dtype.kind not in "OU":
+        return values, index
+    order = np.argsort(values)
+    return values[order], np.argsort(order)[index]
+
+
 def _encode_by(y_true: ArrayLike, classes: Array, labels: ArrayLike) -> tuple[Array, Array]:
     """Encode labels that have to be among the classes."""
     y = _as_labels(y_true)
@@ -124,13 +133,10 @@ def _encode_alone(labels: ArrayLike) -> tuple[Array, Array]:
         _check_kind(y, labels)
     if _is_wide(y):
         return _check_indicator(y)
-    classes, index = _factorize(y.ravel())
+    classes, index = distinct(y.ravel())
     if y.dtype.kind == "f" and _as_integers(classes) is None:
         check_finite(classes, "y ")
         raise ValueError(_UNKNOWN.format(labels))
-    if y.dtype.kind in "OU":
-        order = np.argsort(classes)
-        return classes[order], np.argsort(order)[index]
     return classes, index
 
 

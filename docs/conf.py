@@ -47,8 +47,13 @@ numpydoc_validation_checks = {
     "ES01",  # one line and its formula can be enough
     "GL01",  # numpydoc 1.8 wants the summary on the second line
 }
-# The functions of cekernels.reference have one line each and the fields of a named tuple none.
-numpydoc_validation_exclude = {r"^cekernels\.reference\.", r"^cekernels\.LossStats\."}
+# The functions of cekernels.reference have one line each, fields of a named tuple none, and methods
+# are shown by the example of their class.
+numpydoc_validation_exclude = {
+    r"^cekernels\.reference\.",
+    r"^cekernels\.LossStats\.",
+    r"^cekernels\.metrics\.(ClassificationMetrics|LossTable|MetricAccumulator|Reliability)\.",
+}
 
 # sphinx-gallery wants the scripts beside a header, and writes their pictures there.
 for script in (HERE / "_examples").glob("*.py"):

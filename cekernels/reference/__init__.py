@@ -29,6 +29,13 @@ from cekernels.reference.linear import (
     linear_cross_entropy_hessian,
     linear_cross_entropy_hvp,
 )
+from cekernels.reference.metrics import (
+    accuracy,
+    brier_score,
+    cross_entropy_by_group,
+    expected_calibration_error,
+    reliability,
+)
 from cekernels.reference.second_order import (
     binary_cross_entropy_hvp,
     cross_entropy_hessian,
@@ -44,12 +51,16 @@ from cekernels.reference.special import (
 )
 
 __all__ = [
+    "accuracy",
     "binary_cross_entropy",
     "binary_cross_entropy_hvp",
     "binary_cross_entropy_with_logits",
+    "brier_score",
     "cross_entropy",
+    "cross_entropy_by_group",
     "cross_entropy_hessian",
     "cross_entropy_hvp",
+    "expected_calibration_error",
     "expit",
     "generalized_cross_entropy",
     "js_divergence",
@@ -65,6 +76,7 @@ __all__ = [
     "logsumexp",
     "nll_loss",
     "poly1_loss",
+    "reliability",
     "sigmoid_focal_loss",
     "softmax",
     "softmax_focal_loss",

@@ -3,7 +3,15 @@
 import importlib
 from types import ModuleType
 
-TITLES = {"_runtime": "Threads and configuration", "_stats": "Results", "_validation": "Errors"}
+TITLES = {
+    "_by_group": "Metrics",
+    "_evaluate": "Metrics",
+    "_log_loss": "Metrics",
+    "_runtime": "Threads and configuration",
+    "_scorer": "Scorers",
+    "_stats": "Results",
+    "_validation": "Errors",
+}
 
 
 def groups(module_name):
@@ -40,7 +48,7 @@ def _title(module_name, value):
 
 def _rank(title):
     order = ["Functions", "Losses"]
-    last = ["Metrics", "Results", "Errors", "Threads and configuration"]
+    last = ["Metrics", "Scorers", "Results", "Errors", "Threads and configuration"]
     if title in order:
         return order.index(title)
     return len(order) + (last.index(title) + 1 if title in last else 0)

@@ -1,4 +1,4 @@
-"""Evaluation metrics."""
+"""The logistic loss of scikit-learn."""
 
 import math
 from typing import Literal
