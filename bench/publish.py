@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import instructions, memory
+from bench.cases import SUITES
 from bench.harness import FLOOR
 from bench.peers import AVX2, FRESH, OURS
 from bench.plots import plot_all
-from bench.report import Record, rows_by_peer
+from bench.report import MIN_CPU_SHARE, Record, rows_by_peer
 from bench.tables import number, ratio, rst_table
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +33,28 @@ def conditions(report: Record) -> str:
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {caches or 'caches unknown'}, instruction set "
         f"``{report['isa']}``, {report['config']['compiler']}, {machine['python']}, "
-        f"{report['date'][:10]}. Beside it: {systems}."
+        f"{report['date'][:10]}. Beside it: {systems}.{_trial(report)}"
+    )
+
+
+def _trial(report: Record) -> str:
+    """Return a warning where the figures are not meant to last."""
+    shares = [case["cpu_share"] for case in report["cases"] if case["cpu_share"] is not None]
+    remarks = []
+    if report["rounds"] < SUITES[report["suite"]].rounds:
+        remarks.append(f"{report['rounds']} rounds alone")
+    if disturbed := sum(share < MIN_CPU_SHARE for share in shares):
+        remarks.append(f"{disturbed} of {len(report['cases'])} cases disturbed by other programs")
+    return f"\n\n.. warning:: A trial run: {', '.join(remarks)}." if remarks else ""
+
+
+def threads(drawn: list[str]) -> str:
+    """Return the picture of two threads, where the run had two processors."""
+    if "speed-threads.png" not in drawn:
+        return "The run had one processor: nothing to show."
+    return (
+        ".. figure:: /_static/speed-threads.png\n"
+        "   :alt: Speed-up of two threads over one against n."
     )
 
 
@@ -103,15 +125,17 @@ def main(arguments: list[str]) -> int:
         "memory": lambda: memory_table(peaks["memory"]),
         "instructions": lambda: instruction_table(counts),
     }
+    picture, drawn = DOCS / "_static" / "speed", []
+    for run, names in ((report, ["roofline"]), (scaling, ["bce", "ce", "threads"])):
+        drawn += plot_all(run, picture, names)
+    pages["threads"] = lambda: threads([path.name for path in drawn])
     directory = DOCS / "explanation" / "speed"
     directory.mkdir(exist_ok=True)
     for name, write in pages.items():
         path = directory / f"{name}.inc"
         path.write_text(write() + "\n", encoding="utf-8")
         print(path.relative_to(ROOT))
-    picture = DOCS / "_static" / "speed"
-    for run, names in ((report, ["roofline"]), (scaling, ["bce", "ce", "threads"])):
-        print(*(path.relative_to(ROOT) for path in plot_all(run, picture, names)), sep="\n")
+    print(*(path.relative_to(ROOT) for path in drawn), sep="\n")
     return 0
 
 
