@@ -37,11 +37,12 @@ STYLES: dict[str, dict[str, Any]] = {
     "numexpr": {"color": "#997755", "marker": "*"},
 }
 NAMES = {FRESH: "fresh gradient", FLOOR: "copy of the bytes"}
+PICTURES = ("bce", "ce", "roofline", "threads")
 WIDTH_INCHES = 9.0
 BCE, CE = FUNCTIONS["bce_grad"], FUNCTIONS["ce_grad"]
 MIN_LOGITS = 10_000  # below, the cost of a call hides the cost of a logit
 LABEL_POINTS = 11.0  # from one label to the next
-# Arrays of the dtype that one unit of the axis takes: logits, targets and gradient; a row and its own.
+# Arrays in use: logits, targets and gradient; a row and its gradient.
 ARRAYS = {"n": 3, "n_classes": 2}
 CACHE_NOTE = {
     "n": "vertical lines: the three arrays fill a cache",
@@ -62,9 +63,6 @@ SETTINGS: dict[Any, Any] = {
     "xtick.color": "0.3",
     "ytick.color": "0.3",
 }
-
-
-PICTURES = ("bce", "ce", "roofline", "threads")
 
 
 def plot_all(report: Record, path: Path, names: Iterable[str] = PICTURES) -> list[Path]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -199,6 +200,32 @@ class TestComparability:
         assert compare.main([paths["old"], str(ROOT / "absent")]) == 2
 
 
+RUN_TWICE = """
+import sys
+sys.path.append(sys.argv[1])
+from bench.__main__ import main
+
+arguments = ["--quick", "--case=bce_grad-f32-100$", "--peer=numpy", "--rounds=3", *sys.argv[2:]]
+print("forced:", main([*arguments, "--force"]) in (0, 1))
+main(arguments)
+"""
+
+
+def test_compare_of_the_benchmark(tmp_path):
+    """In a process of its own, which is tied to one processor."""
+    pytest.importorskip("tqdm")
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(run(case("bce_grad-f32-100", cekernels=20.0, numpy=100.0))))
+    command = [sys.executable, "-P", "-c", RUN_TWICE, str(ROOT)]
+    command += [f"--compare={old}", f"--out={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert " of 1 cases slower" in done.stdout
+    assert done.stdout.splitlines()[-1] == "forced: True"
+    refusal = done.stderr.partition("these runs cannot be compared, unless with --force:\n")[2]
+    assert refusal.startswith("  processor: Abacus 3000 then, ")
+
+
 class TestGoals:
     def test_every_goal_has_its_case(self):
         names = {case.name for case in cases.TABLE}
@@ -329,6 +356,7 @@ class TestMemory:
             record = memory.measure(case, "cekernels")[0]
             assert record["logits_bytes"] == 1_200_000
             assert record["traced_bytes"] < 20_000
+            assert (record["peak_bytes"] or 0) < 900_000  # pages are counted in batches
         assert memory.measure(replace(case, n_threads=1), "numpy")[0]["traced_bytes"] > 2_400_000
 
     def test_command(self, tmp_path, monkeypatch, capsys):
@@ -392,6 +420,12 @@ class TestInstructions:
             assert units > 0
             small()
             large()
+
+    def test_table(self):
+        counts = {"avx2": {"float32": {"a": 1.5, "b": 2000.0}, "float64": {"a": 3.0, "b": 1.0}}}
+        head, body = instructions.head_and_body(counts)
+        assert head[1:] == ["avx2, float32", "avx2, float64"]
+        assert body == [["a", "1.5", "3"], ["b", "2,000", "1"]]
 
     def test_record_is_of_these_kernels(self):
         recorded = json.loads(instructions.RECORD.read_text())
