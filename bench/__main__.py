@@ -14,28 +14,39 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark and write what it found."""
+    """Run the benchmark, write what it found, and compare it where that is asked for."""
     parser = _parser()
     options = parser.parse_args(argv)
     allowed = machine.isolate(options.isa)
     # Not before: what is imported here looks at the processors and the environment.
     try:
-        from bench.run import run
-    except ValueError as error:  # cekernels has no such instruction set
+        from bench import compare, goals, run
+        from bench.tables import aligned_table
+
+        old = options.compare and compare.read(options.compare)
+    except ValueError as error:  # no such instruction set, or no such report
         parser.error(str(error))
-    written = run(
+    cases = run.select(options.suite, options.case, allowed)
+    if not cases:
+        parser.error(f"no case matches {options.case.pattern!r}")
+    peers, record = run.prepare(
         options.suite,
-        pattern=options.case,
         names=options.peer or list(MODULES),
         rounds=options.rounds,
         budget=options.budget,
-        out=options.out,
         allowed=allowed,
     )
-    if not written:
-        parser.error(f"no case matches {options.case.pattern!r}")
-    print(*written, sep="\n")
-    return 0
+    if old and not options.force and (different := compare.differences(old, record)):
+        parser.exit(2, compare.refusal(different) + "\n")
+    run.measure(cases, peers, record, allowed)
+    if promised := goals.rows(record["cases"]):
+        print("", aligned_table(goals.HEAD, promised), "", sep="\n")
+    print(*run.write(record, options.out), sep="\n")
+    if not old:
+        return 0
+    page, slower = compare.page(old, record)
+    print("", page, sep="\n")
+    return int(slower)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +78,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive(float),
         metavar="SECONDS",
         help="time for a case, all systems together (default 20, with --quick 1)",
+    )
+    add(
+        "--compare",
+        type=Path,
+        metavar="OLD.json",
+        help="an earlier report; exit status 1 where a case has become slower",
+    )
+    add(
+        "--force",
+        action="store_true",
+        help="compare also with another machine, instruction set or version",
     )
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="where to write")
     return parser

@@ -3,10 +3,11 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,6 +22,7 @@ MIN_ROUNDS = 3
 SETTLE_SECONDS = 0.02
 
 Clock = Callable[[], int]
+Context = Callable[[], AbstractContextManager[None]]
 Progress = Callable[[str], None]
 
 
@@ -76,6 +78,7 @@ def run_case(
     """
     problem = build(case)
     rows, calls = [], {}
+    contexts = {peer.name: peer.context for peer in peers}
     progress("reference")
     expected = reference_answer(problem)
     for peer in peers:
@@ -91,7 +94,13 @@ def run_case(
     started, started_cpu = time.perf_counter(), time.process_time()
     with _no_garbage_collection():
         timed = interleave(
-            calls, rounds=rounds, budget=budget, settle=settle, clock=clock, progress=progress
+            calls,
+            contexts,
+            rounds=rounds,
+            budget=budget,
+            settle=settle,
+            clock=clock,
+            progress=progress,
         )
     cpu_share = (time.process_time() - started_cpu) / (time.perf_counter() - started)
     return Result(
@@ -101,6 +110,7 @@ def run_case(
 
 def interleave(
     calls: Mapping[str, Call],
+    contexts: Mapping[str, Context] = MappingProxyType({}),
     *,
     rounds: int,
     budget: float,
@@ -113,13 +123,15 @@ def interleave(
     rows = []
     for name, call in calls.items():
         progress(f"calibrates {name}")
-        rows.append(Row(name, repetitions=calibrate(call, clock)))
+        with contexts.get(name, nullcontext)():
+            rows.append(Row(name, repetitions=calibrate(call, clock)))
     for done in range(rounds):
         if done >= MIN_ROUNDS and clock() > deadline:
             break
         progress(f"round {done + 1}/{rounds}")
         for row in rows:
-            row.samples_ns.append(sample(calls[row.peer], row.repetitions, settle, clock))
+            with contexts.get(row.peer, nullcontext)():
+                row.samples_ns.append(sample(calls[row.peer], row.repetitions, settle, clock))
     return rows
 
 
@@ -166,7 +178,8 @@ def _prepare(peer: Peer, problem: Problem, expected: Answer) -> tuple[Call | Non
     # A system that fails is a finding, whatever it raises.
     try:
         call = peer.prepare(problem)
-        error = None if call is None else check(call(), expected, problem.case)
+        with peer.context():
+            error = None if call is None else check(call(), expected, problem.case)
     except Exception as failure:  # noqa: BLE001
         return None, f"{type(failure).__name__}: {failure}".partition("\n")[0]
     return (call, None) if error is None else (None, error)

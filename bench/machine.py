@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ENVIRONMENT = {
     "CEKERNELS_NUM_THREADS": "1",
@@ -63,12 +64,13 @@ def processors(count: int, allowed: list[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def describe(allowed: list[int]) -> dict[str, str | int | float | None]:
+def describe(allowed: list[int]) -> dict[str, Any]:
     """Return what a reader needs to know about the machine."""
     return {
         "cpu": _cpu_model(),
         "cores": len(allowed) or os.cpu_count(),
         "memory_gb": _memory_gb(),
+        "caches": _caches(),
         "os": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "pinned_to_cpu": allowed[-1] if allowed else None,
@@ -85,6 +87,18 @@ def _cpu_model() -> str:
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return platform.processor() or platform.machine()
+
+
+def _caches() -> dict[str, int]:
+    """Return bytes of the data caches that one processor sees, by name; {} where nobody tells."""
+    caches = {}
+    for path in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        kind, level, size = (
+            (path / name).read_text().strip() for name in ("type", "level", "size")
+        )
+        if kind != "Instruction":
+            caches[f"L{level}"] = int(size.removesuffix("K")) * 1024
+    return caches
 
 
 def _memory_gb() -> float | None:

@@ -2,12 +2,12 @@
 
 import json
 import statistics
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bench.harness import FLOOR, Result, Row
-from bench.peers import OURS
+from bench.peers import AVX2, FRESH, ONE_THREAD, OURS
+from bench.tables import duration, markdown_table, number, ratio
 
 Record = dict[str, Any]
 LEGEND = (
@@ -15,8 +15,6 @@ LEGEND = (
     "array in each call; the floor is `np.copyto` moving the same bytes."
 )
 MIN_CPU_SHARE = 0.95
-FRESH = f"{OURS} (fresh)"
-ONE_THREAD = f"{OURS} (1 thread)"
 
 
 def case_record(result: Result) -> Record:
@@ -63,6 +61,7 @@ def _row_record(row: Row, result: Result, floor: float | None) -> Record:
         "ratio_to_floor": median / floor if floor else None,
         "rounds": len(row.samples_ns),
         "repetitions": row.repetitions,
+        "samples_ns": [round(sample, 1) for sample in row.samples_ns],
     }
 
 
@@ -77,9 +76,9 @@ def summary_line(record: Record) -> str:
     parts = [f"{record['title']:<44}"]
     for peer in (OURS, FLOOR, record["best_peer"]):
         if peer in rows:
-            parts.append(f"{peer} {_number(rows[peer]['ns_per_logit'])}")
+            parts.append(f"{peer} {number(rows[peer]['ns_per_logit'])}")
     if record["best_peer_ratio"]:
-        parts.append(f"speed-up {_ratio(record['best_peer_ratio'])}")
+        parts.append(f"speed-up {ratio(record['best_peer_ratio'])}")
     parts += [f"{row['peer']}: {row['error']}" for row in record["rows"] if row["error"]]
     return "   ".join(parts)
 
@@ -94,6 +93,8 @@ def markdown(report: Record) -> str:
     ]
     if any(record["thread_ratio"] for record in report["cases"]):
         sections += ["## Threads", _thread_table(report["cases"])]
+    if any(AVX2 in rows_by_peer(record) for record in report["cases"]):
+        sections += ["## Instruction sets", _isa_table(report)]
     sections += ["## Every system, ns per logit", _peer_table(report["cases"])]
     for title, remarks in {
         "Disturbed": _disturbed(report),
@@ -133,27 +134,37 @@ def _summary_table(cases: list[Record]) -> str:
         body.append(
             [
                 record["title"],
-                _duration(ours["median_ns"]) if ours else "",
-                _number(ours["ns_per_logit"]) if ours else "",
+                duration(ours["median_ns"]) if ours else "",
+                number(ours["ns_per_logit"]) if ours else "",
                 _cell(rows, FRESH),
                 _cell(rows, FLOOR),
-                _ratio(ours["ratio_to_floor"]) if ours else "",
+                ratio(ours["ratio_to_floor"]) if ours else "",
                 f"{ours['gb_per_s']:.1f}" if ours else "",
-                f"{record['best_peer']} {_number(best['ns_per_logit'])}" if best else "",
-                _ratio(record["best_peer_ratio"]),
+                f"{record['best_peer']} {number(best['ns_per_logit'])}" if best else "",
+                ratio(record["best_peer_ratio"]),
             ]
         )
     head = ["case", "a call", "cekernels", "fresh", "floor", "to floor", "GB/s", "best peer"]
-    return _table([*head, "speed-up"], body)
+    return markdown_table([*head, "speed-up"], body)
 
 
 def _thread_table(cases: list[Record]) -> str:
     body = [
-        [record["title"], _ratio(record["thread_ratio"])]
+        [record["title"], ratio(record["thread_ratio"])]
         for record in cases
         if record["thread_ratio"]
     ]
-    return _table(["case", "speed-up over one thread"], body)
+    return markdown_table(["case", "speed-up over one thread"], body)
+
+
+def _isa_table(report: Record) -> str:
+    body = []
+    for record in report["cases"]:
+        rows = rows_by_peer(record)
+        if AVX2 in rows and OURS in rows:
+            times = [rows[peer]["median_ns"] / record["n_logits"] for peer in (OURS, AVX2)]
+            body.append([record["title"], *map(number, times), ratio(times[1] / times[0])])
+    return markdown_table(["case", report["isa"], "avx2", "ratio"], body)
 
 
 def _peer_table(cases: list[Record]) -> str:
@@ -164,7 +175,7 @@ def _peer_table(cases: list[Record]) -> str:
         [record["title"], *(_cell(rows_by_peer(record), peer) for peer in peers)]
         for record in cases
     ]
-    return _table(["case", *peers], body)
+    return markdown_table(["case", *peers], body)
 
 
 def _disturbed(report: Record) -> list[str]:
@@ -185,26 +196,5 @@ def _failed(report: Record) -> list[str]:
     ]
 
 
-def _table(head: list[str], body: Iterable[list[str]]) -> str:
-    alignment = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, alignment, *body])
-
-
 def _cell(rows: dict[str, Record], peer: str) -> str:
-    return _number(rows[peer]["ns_per_logit"]) if peer in rows else ""
-
-
-def _number(value: float) -> str:
-    """Three digits, never an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{_number(value)}×"
-
-
-def _duration(ns: float) -> str:
-    for unit, length in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if ns >= length:
-            return f"{_number(ns / length)} {unit}"
-    return f"{_number(ns)} ns"
+    return number(rows[peer]["ns_per_logit"]) if peer in rows else ""

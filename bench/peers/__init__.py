@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 Call = Callable[[], Any]
 
 OURS = "cekernels"
+FRESH = f"{OURS} (fresh)"
+ONE_THREAD = f"{OURS} (1 thread)"
+AVX2 = f"{OURS} (AVX2)"
 MODULES = {
     OURS: "cekernels",
     "numpy": "numpy",
@@ -43,6 +47,10 @@ class Peer:
             return None
         method = getattr(self, problem.case.work, None)
         return None if method is None else method(problem)
+
+    def context(self) -> AbstractContextManager[None]:
+        """Return what has to be in effect while the call is timed."""
+        return nullcontext()
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what does the work."""

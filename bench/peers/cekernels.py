@@ -1,5 +1,6 @@
-"""cekernels: into an array of the caller, into a fresh one, and by one thread beside several."""
+"""cekernels: into an array of the caller, into a fresh one, by one thread beside several, by AVX2."""
 
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -7,7 +8,10 @@ import numpy as np
 
 import cekernels as ck
 from bench.cases import Problem
-from bench.peers import OURS, Call, Peer
+from bench.peers import AVX2, FRESH, ONE_THREAD, OURS, Call, Peer
+from cekernels import _kernels, _runtime
+
+MIN_AVX2_LOGITS = 10_000
 
 
 class Cekernels(Peer):
@@ -46,7 +50,7 @@ class Cekernels(Peer):
 class CekernelsFresh(Cekernels):
     """A new gradient array in each call."""
 
-    name = f"{OURS} (fresh)"
+    name = FRESH
     fresh = True
 
     def prepare(self, problem: Problem) -> Call | None:
@@ -56,11 +60,28 @@ class CekernelsFresh(Cekernels):
 class CekernelsOneThread(Cekernels):
     """What several threads are compared with."""
 
-    name = f"{OURS} (1 thread)"
+    name = ONE_THREAD
     one_thread = True
 
     def prepare(self, problem: Problem) -> Call | None:
         return super().prepare(problem) if problem.case.n_threads > 1 else None
 
 
-PEERS = [Cekernels(), CekernelsFresh(), CekernelsOneThread()]
+class CekernelsAVX2(Cekernels):
+    """The kernels of AVX2 on a processor that has better."""
+
+    name = AVX2
+
+    def prepare(self, problem: Problem) -> Call | None:
+        isas, case = _runtime.available_isas(), problem.case
+        has_better = "avx2" in isas and _kernels.active_isa() in isas[isas.index("avx2") + 1 :]
+        # In a short call the kernels count for little.
+        if not has_better or case.n_logits < MIN_AVX2_LOGITS or case.n_threads > 1:
+            return None
+        return super().prepare(problem)
+
+    def context(self) -> AbstractContextManager[None]:
+        return _runtime.use_isa("avx2")
+
+
+PEERS = [Cekernels(), CekernelsFresh(), CekernelsOneThread(), CekernelsAVX2()]
