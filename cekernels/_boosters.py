@@ -1,0 +1,297 @@
+"""What boosting libraries call: objectives and metrics of a loss, each with a library's conventions."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cekernels import _validation
+from cekernels._derivatives import Buffers, Finish
+from cekernels._stats import LossStats
+from cekernels._validation import Array
+
+Library: TypeAlias = Literal["xgboost", "lightgbm"]
+
+NAMES = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "catboost": "CatBoost"}
+
+# XGBoost's own floor of a Hessian.
+XGBOOST_HESS_MIN = 1e-16
+
+
+class BoosterLoss(ABC):
+    """A loss of margins, labels and weights, and what it is to each library."""
+
+    gamma: float
+
+    @abstractmethod
+    def _hess_factor(self, library: Library, margins: Array) -> float:
+        """Return what a library multiplies the diagonal of the Hessian by in its own objective."""
+
+    @abstractmethod
+    def _write(
+        self,
+        margins: Array,
+        labels: Array,
+        sample_weight: Array | None,
+        outputs: dict[str, Array],
+        finish: dict[str, Finish],
+    ) -> None:
+        """Write the gradient and the diagonal of the Hessian of the sum, after all checks."""
+
+    @abstractmethod
+    def _matrices(self, margins: Array, label: float, weight: float) -> tuple[Array, Array]:
+        """Return the gradient and the Hessian of one sample."""
+
+    @abstractmethod
+    def _stats(self, margins: Array, labels: Array, sample_weight: Array | None) -> LossStats:
+        """Return the loss, its weight and its count."""
+
+    def for_xgboost(
+        self, *, hess_factor: float | None = None, hess_min: float = XGBOOST_HESS_MIN
+    ) -> "Objective":
+        """Objective for ``xgboost.train(obj=...)`` and ``XGBClassifier(objective=...)``.
+
+        Parameters
+        ----------
+        hess_factor : float, optional
+            What the diagonal of the Hessian is multiplied by; as in XGBoost's own objective if not
+            given: 1 for two classes, 2 for several.
+        hess_min : float
+            The least Hessian, after the factor; 1e-16 as in XGBoost's own objective.
+
+        Returns
+        -------
+        Objective
+            Picklable; called by XGBoost.
+        """
+        return Objective(self, "xgboost", hess_factor, hess_min)
+
+    def for_lightgbm(
+        self, *, hess_factor: float | None = None, hess_min: float | None = None
+    ) -> "Objective":
+        """Objective for ``lightgbm.train({"objective": ...})`` and ``LGBMClassifier(objective=...)``.
+
+        Parameters
+        ----------
+        hess_factor : float, optional
+            What the diagonal of the Hessian is multiplied by; as in LightGBM's own objective if not
+            given: 1 for two classes, C / (C - 1) for C classes.
+        hess_min : float, optional
+            The least Hessian, after the factor.
+
+        Returns
+        -------
+        Objective
+            Picklable; called by LightGBM.
+        """
+        return Objective(self, "lightgbm", hess_factor, hess_min)
+
+    def for_catboost(self) -> "CatBoostObjective":
+        """Objective for ``loss_function`` of CatBoost.
+
+        Returns
+        -------
+        CatBoostObjective
+            Picklable; called by CatBoost.
+        """
+        return CatBoostObjective(self)
+
+    def metric_for_xgboost(self, name: str = "cekernels") -> "Metric":
+        """Metric for ``xgboost.train(custom_metric=...)`` and ``XGBClassifier(eval_metric=...)``.
+
+        Parameters
+        ----------
+        name : str
+            What the metric is called in XGBoost's reports.
+
+        Returns
+        -------
+        Metric
+            The weighted mean of the loss, of margins: for training with a custom objective.
+        """
+        return Metric(self, "xgboost", name)
+
+    def metric_for_lightgbm(self, name: str = "cekernels") -> "Metric":
+        """Metric for ``lightgbm.train(feval=...)`` and ``LGBMClassifier.fit(eval_metric=...)``.
+
+        Parameters
+        ----------
+        name : str
+            What the metric is called in LightGBM's reports.
+
+        Returns
+        -------
+        Metric
+            The weighted mean of the loss, of margins: for training with a custom objective.
+        """
+        return Metric(self, "lightgbm", name)
+
+    def metric_for_catboost(self) -> "CatBoostMetric":
+        """Metric for ``eval_metric`` of CatBoost.
+
+        Returns
+        -------
+        CatBoostMetric
+            The weighted mean of the loss.
+        """
+        return CatBoostMetric(self)
+
+
+class Objective:
+    """Gradient and Hessian, as XGBoost and LightGBM ask for them.
+
+    Made by `Binary.for_xgboost` and its relatives.  Both of a library's interfaces are served: that
+    of ``train`` calls with margins and a data set, that of the estimators with labels, margins and
+    weights.
+
+    Notes
+    -----
+    The results are float32, in the memory order of the margins, which is how both libraries read
+    them without a copy.  Their memory is used again in the next round, unless somebody still holds
+    them.  Any number of threads may call at once.
+    """
+
+    def __init__(
+        self,
+        loss: BoosterLoss,
+        library: Library,
+        hess_factor: float | None = None,
+        hess_min: float | None = None,
+    ) -> None:
+        self.loss = loss
+        self.library = library
+        self.hess_factor = hess_factor
+        self.hess_min = hess_min
+        self.__name__ = "cekernels"
+        self._buffers = Buffers()
+        if hess_factor is not None:
+            _validation.as_positive(hess_factor, "hess_factor")
+        if hess_min is not None:
+            _validation.as_size(hess_min, "hess_min")
+
+    def __repr__(self) -> str:
+        return f"<{self.loss!r} for {NAMES[self.library]}>"
+
+    def __call__(
+        self, first: Any, second: Any, sample_weight: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Return gradient and Hessian of (labels, margins, weights) or of (margins, data set)."""
+        margins, labels, weight = _unpack(first, second, sample_weight)
+        order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
+        outputs = {
+            name: self._buffers.take(margins.shape, np.dtype(np.float32), order)
+            for name in ("grad", "hess")
+        }
+        factor = self.hess_factor
+        if factor is None:
+            factor = self.loss._hess_factor(self.library, margins)
+        floor = None if self.hess_min is None else self.hess_min / factor
+        finish = Finish(factor, floor, absolute=self.loss.gamma > 0.0)
+        self.loss._write(margins, labels, weight, outputs, {"hess": finish})
+        return outputs["grad"], outputs["hess"]
+
+
+class Metric:
+    """Weighted mean of a loss, as XGBoost and LightGBM ask for it.
+
+    Made by `Binary.metric_for_xgboost` and its relatives.
+    """
+
+    def __init__(self, loss: BoosterLoss, library: Library, name: str) -> None:
+        self.loss = loss
+        self.library = library
+        self.__name__ = name
+
+    def __repr__(self) -> str:
+        return f"<mean of {self.loss!r} for {NAMES[self.library]}>"
+
+    def __call__(self, first: Any, second: Any, sample_weight: ArrayLike | None = None) -> Any:
+        """Return what the library expects of (labels, margins, weights) or (margins, data set)."""
+        value = self.loss._stats(*_unpack(first, second, sample_weight)).mean
+        if self.library == "lightgbm":
+            return self.__name__, value, False
+        return (self.__name__, value) if hasattr(second, "get_label") else value
+
+
+class CatBoostObjective:
+    """Derivatives of the log likelihood, as CatBoost asks for them: of opposite sign.
+
+    Made by `Binary.for_catboost` and `Softmax.for_catboost`.
+    """
+
+    no_jit = True  # else CatBoost compiles the methods with Numba where that is installed
+
+    def __init__(self, loss: BoosterLoss) -> None:
+        self.loss = loss
+
+    def __repr__(self) -> str:
+        return f"<{self.loss!r} for CatBoost>"
+
+    def calc_ders_range(
+        self, approxes: ArrayLike, targets: ArrayLike, weights: ArrayLike | None
+    ) -> Array:
+        """Return the first and the second derivative of each sample, as two columns."""
+        margins, labels, weight = _unpack(targets, approxes, weights)
+        result = np.empty((len(margins), 2))
+        outputs = {"grad": result[:, 0], "hess": result[:, 1]}
+        opposite = {
+            "grad": Finish(factor=-1.0),
+            "hess": Finish(factor=-1.0, absolute=self.loss.gamma > 0.0),
+        }
+        self.loss._write(margins, labels, weight, outputs, opposite)
+        return result
+
+    def calc_ders_multi(
+        self, approx: ArrayLike, target: float, weight: float
+    ) -> tuple[Array, Array]:
+        """Return the gradient and the Hessian of one sample."""
+        gradient, hessian = self.loss._matrices(np.asarray(approx, np.float64), target, weight)
+        return -gradient, -hessian
+
+
+class CatBoostMetric:
+    """Weighted mean of a loss, as CatBoost asks for it.
+
+    Made by `Binary.metric_for_catboost` and `Softmax.metric_for_catboost`.
+    """
+
+    no_jit = True
+
+    def __init__(self, loss: BoosterLoss) -> None:
+        self.loss = loss
+
+    def __repr__(self) -> str:
+        return f"<mean of {self.loss!r} for CatBoost>"
+
+    def is_max_optimal(self) -> bool:
+        """Less is better."""
+        return False
+
+    def evaluate(
+        self, approxes: Any, target: ArrayLike, weight: ArrayLike | None
+    ) -> tuple[float, float]:
+        """Return the sum of the losses and that of the weights; approxes has a row a class."""
+        margins = np.asarray(approxes)
+        margins = margins[0] if len(margins) == 1 else margins.T
+        stats = self.loss._stats(*_unpack(target, margins, weight))
+        return stats.total, stats.weight
+
+    def get_final_error(self, error: float, weight: float) -> float:
+        """Return the mean."""
+        return error / weight if weight else float("nan")
+
+
+def _unpack(
+    first: Any, second: Any, sample_weight: ArrayLike | None
+) -> tuple[Array, Array, Array | None]:
+    """Return margins, labels and weights of either interface's arguments."""
+    if hasattr(second, "get_label"):
+        first, second, sample_weight = second.get_label(), first, second.get_weight()
+    margins = _validation.as_floats(second, "margins")
+    if margins.ndim not in (1, 2):
+        raise ValueError(f"margins must have one axis or two, got shape {margins.shape}")
+    labels = _validation.as_array(first, "labels")
+    if sample_weight is None or np.size(sample_weight) == 0:
+        return margins, labels, None
+    return margins, labels, _validation.as_shaped(sample_weight, "sample_weight", margins.shape[:1])
