@@ -113,7 +113,7 @@ def as_codes(labels: Array, n_classes: int, name: str) -> Array:
 def check_fractions(targets: Array, name: str) -> None:
     """Raise for the first target outside [0, 1]."""
     flat = as_vector(targets)
-    first = _kernels.Binary(flat, flat, None, None, 0.0, None, None, None, None, None).scan()[2]
+    first = _kernels.Binary(flat, flat, None, None, 0.0, None, None, None, None, None).scan(1)[2]
     if first >= 0:
         raise ValueError(f"{name} must be in [0, 1], got {targets[first]} at [{first}]")
 

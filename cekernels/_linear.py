@@ -236,7 +236,7 @@ def class_linear_problem(
     call = Call(reduction, denominator, effective_threads(n_threads))
     problem = class_problem(_no_logits(rows, (n_classes,)), targets, **options)
     arguments = (*problem.arguments(), *NO_OUTPUTS)
-    stats = problem.scan(_kernels.CrossEntropy(*arguments), call.needs_weight)
+    stats = problem.scan(_kernels.CrossEntropy(*arguments), call.needs_weight, call.n_threads)
     return LinearProblem(rows, ClassTargets(problem), stats, call)
 
 
@@ -255,7 +255,7 @@ def binary_linear_problem(
     call = Call(reduction, denominator, effective_threads(n_threads))
     problem = binary_problem(_no_logits(rows, outputs), targets, **options)
     arguments = (*problem.arguments(), *NO_OUTPUTS[:4])
-    stats = problem.scan(_kernels.Binary(*arguments), check)
+    stats = problem.scan(_kernels.Binary(*arguments), check, call.n_threads)
     return LinearProblem(rows, BinaryTargets(problem), stats, call)
 
 

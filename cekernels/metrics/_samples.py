@@ -100,8 +100,8 @@ def _first_invalid(samples: Samples) -> int:
     if samples.is_binary:
         ignored = None if samples.ignored is None else float(samples.ignored)
         binary = _kernels.Binary(as_vector(x), labels, None, None, 0.0, ignored, *NO_OUTPUTS[:4])
-        return binary.scan()[2]
-    return class_job(as_rows(x, 1), labels, samples.ignored, None, None).scan()[2]
+        return binary.scan(1)[2]
+    return class_job(as_rows(x, 1), labels, samples.ignored, None, None).scan(1)[2]
 
 
 def class_job(

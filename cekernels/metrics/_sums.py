@@ -110,7 +110,7 @@ def _binary_results(samples: Samples) -> _Results:
     loss, grad = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     ignored = None if samples.ignored is None else float(samples.ignored)
     job = _kernels.Binary(x, samples.labels, None, None, 0.0, ignored, loss, grad, None, None)
-    job.run(0, job.n_chunks)
+    job.run(1)
     miss = np.abs(grad, dtype=np.float64)  # the probability of the class that the label is not
     confidence, correct = np.maximum(miss, 1.0 - miss), are_right(x, samples.labels)
     return _Results(loss.astype(np.float64), np.square(miss), confidence, correct)
@@ -147,7 +147,7 @@ def _class_block(samples: Samples, results: _Results, scratch: _Scratch) -> None
     n, x = len(samples), computable(samples.logits)
     loss, grad, squares = scratch.loss[:n], scratch.grad[:n], scratch.squares[:n]
     job = class_job(x, samples.labels, samples.ignored, loss, grad)
-    job.run(0, job.n_chunks)
+    job.run(1)
     results.loss[...] = loss
     np.square(grad, out=squares, dtype=np.float64)
     np.sum(squares, axis=1, out=results.brier)
