@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cekernels import _kernels, _parallel, _validation
 from cekernels._binary import binary_problem
-from cekernels._call import Call, unwrap
+from cekernels._call import Call
 from cekernels._classes import NO_OUTPUTS, class_problem
 from cekernels._linear_rows import FEW_ROWS, Rows
 from cekernels._linear_sums import GradSum, HessianSum
@@ -79,11 +79,11 @@ class LinearProblem:
         model, step = self._model(coef, intercept), self._step()
         X_grad = np.empty(self.rows.shape, self.rows.dtype) if return_X_grad else None
         for selects in (False, True):
-            sums = self._grad_sum(step, selects)
+            sums = self._grad_sum(model, step, selects)
             losses, total = self._pass(model, step, sums, X_grad=X_grad)
             if sums.is_finite():
                 break
-        return self._value(losses, total), LinearGrad(*self._shaped(sums, model), X_grad)
+        return self._value(losses, total), LinearGrad(*sums.value(self.targets.outputs), X_grad)
 
     def hessian(
         self, coef: ArrayLike, intercept: ArrayLike | None = None
@@ -92,12 +92,12 @@ class LinearProblem:
         model, step = self._model(coef, intercept), self._step(self.targets.hessian_size)
         pairs, has_intercept = self.targets.pairs, model.intercept is not None
         for selects in (False, True):
-            sums = self._grad_sum(step, selects)
+            sums = self._grad_sum(model, step, selects)
             matrix = HessianSum(self.rows, self.n_outputs, pairs, has_intercept, selects)
             losses, total = self._pass(model, step, sums, matrix)
             if sums.is_finite() and matrix.is_finite():
                 break
-        grad = LinearGrad(*self._shaped(sums, model), None)
+        grad = LinearGrad(*sums.value(self.targets.outputs), None)
         return self._value(losses, total), grad, matrix.value()
 
     def hvp(
@@ -113,11 +113,11 @@ class LinearProblem:
         if model.intercept is None and direction.intercept is not None:
             raise ValueError("v_intercept must be None where there is no intercept")
         for selects in (False, True):
-            sums = self._grad_sum(step, selects)
+            sums = self._grad_sum(model, step, selects)
             self._hvp_pass(model, direction, step, sums)
             if sums.is_finite():
                 break
-        return self._shaped(sums, model)
+        return sums.value(self.targets.outputs)
 
     @property
     def n_outputs(self) -> int:
@@ -146,8 +146,9 @@ class LinearProblem:
             step = min(step, max(FEW_ROWS, HESSIAN_ELEMENTS // hessian_size))
         return max(1, min(step, self.rows.shape[0]))
 
-    def _grad_sum(self, step: int, selects: bool) -> GradSum:
-        return GradSum(self.rows, self.n_outputs, step >= self.rows.shape[0], selects)
+    def _grad_sum(self, model: "_Model", step: int, selects: bool) -> GradSum:
+        has_intercept = model.intercept is not None
+        return GradSum(self.rows, self.n_outputs, step, has_intercept, selects)
 
     @np.errstate(all="ignore")
     def _pass(
@@ -190,11 +191,8 @@ class LinearProblem:
 
     def _blocks(self, model: "_Model", step: int) -> Iterator[tuple[slice, Any, Array]]:
         """Yield the place of each block of rows, the block and its logits."""
-        n_rows = self.rows.shape[0]
         multiply = self.rows.multiplier(model.coef, step)
-        for begin in range(0, n_rows, step):
-            rows = slice(begin, min(begin + step, n_rows))
-            block = self.rows.block(rows)
+        for rows, block in self.rows.blocks(step):
             logits = multiply(block)
             if model.intercept is not None:
                 logits += model.intercept
@@ -205,13 +203,6 @@ class LinearProblem:
         divisor = self.call.divisor(self.stats)
         job.scale_grad(1.0 / divisor if divisor else 0.0)
         _parallel.run(job, self.call.n_threads)
-
-    def _shaped(self, sums: GradSum, model: "_Model") -> tuple[Array, Array | None]:
-        """Return sums in the shapes of coef and intercept."""
-        coef, intercept = sums.value()
-        outputs = self.targets.outputs
-        by_coef = coef.reshape(*outputs, self.rows.shape[1])
-        return by_coef, None if model.intercept is None else unwrap(intercept.reshape(outputs))
 
     def _value(self, losses: Array | None, totals: "_Totals") -> Any:
         if losses is not None:

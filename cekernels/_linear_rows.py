@@ -5,7 +5,7 @@ reading coef, and adding to its gradient, once a block costs little.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from cekernels import _validation
 from cekernels._validation import Array
 
-# Of a block of X with its logits: what a core's second-level cache holds.
-CACHE_BYTES = 1 << 20
+# Of a block of X with its logits: what stays in a core's caches.
+CACHE_BYTES = 1 << 21
 # Rows that make up for a pass over coef, while they take no more new memory than SCRATCH_BYTES.
 MANY_ROWS, FEW_ROWS = 512, 128
 SCRATCH_BYTES = 1 << 26
@@ -24,8 +24,6 @@ SCRATCH_BYTES = 1 << 26
 UNPACKED, WORTHWHILE_ROWS = 10**6, 64
 # Elements of coef up to which a transposed copy of it costs nothing.
 SMALL = 1 << 20
-# Products of sparse blocks have the size of coef: so many entries for each column make up for it.
-ENTRIES_PER_COLUMN = 4
 
 
 class DenseRows:
@@ -41,16 +39,21 @@ class DenseRows:
         """Return the number of rows of a block."""
         n_columns, size = self.shape[1], self.dtype.itemsize
         unpacked = UNPACKED // max(1, n_columns * n_outputs)
-        in_cache = CACHE_BYTES // (size * (n_columns + n_outputs))
+        in_cache = CACHE_BYTES // (size * max(1, n_columns + n_outputs))
         if n_outputs > 1 and unpacked >= WORTHWHILE_ROWS:
             return min(unpacked, max(in_cache, WORTHWHILE_ROWS))
         new = n_outputs + (n_columns if self._is_copied else 0)
-        return max(in_cache, min(max(SCRATCH_BYTES // (size * new), FEW_ROWS), MANY_ROWS))
+        return max(in_cache, min(max(SCRATCH_BYTES // (size * max(1, new)), FEW_ROWS), MANY_ROWS))
 
-    def block(self, rows: slice) -> Array:
-        """Return rows as BLAS takes them."""
-        block = self._array[rows]
-        return np.array(block, self.dtype, order="C") if self._is_copied else block
+    def blocks(self, step: int) -> Iterator[tuple[slice, Array]]:
+        """Yield blocks with their places; a block that is copied lasts until the next one."""
+        copy = np.empty((step if self._is_copied else 0, self.shape[1]), self.dtype)
+        for rows in _spans(self.shape[0], step):
+            block = self._array[rows]
+            if self._is_copied:
+                np.copyto(copy[: len(block)], block, casting="unsafe")
+                block = copy[: len(block)]
+            yield rows, block
 
     def multiplier(self, coef: Array, step: int) -> Callable[[Array], Array]:
         """Return a function that writes ``block @ coef.T`` where it wrote the product before."""
@@ -84,20 +87,19 @@ class SparseRows:
     def step(self, n_outputs: int) -> int:
         """Return the number of rows of a block."""
         n_rows, n_columns = self.shape
-        entries = max(1, self._array.nnz) / max(1, n_rows)
-        dense = ENTRIES_PER_COLUMN * n_columns / entries
-        in_cache = CACHE_BYTES / (self.dtype.itemsize * (n_outputs + 2 * entries))
-        return max(1, min(n_rows, int(max(dense, in_cache, FEW_ROWS))))
+        entries = int(self._array.nnz) // max(1, n_rows)
+        in_cache = CACHE_BYTES // (self.dtype.itemsize * max(1, n_outputs + 2 * entries))
+        # Products have the size of coef: logits of that size make up for them.
+        return max(in_cache, n_columns, FEW_ROWS)
 
-    def block(self, rows: slice) -> Any:
-        """Return rows as a CSR array."""
-        is_whole = rows.start == 0 and rows.stop >= self.shape[0]
-        return self._array if is_whole else self._array[rows]
+    def blocks(self, step: int) -> Iterator[tuple[slice, Any]]:
+        """Yield blocks with their places."""
+        for rows in _spans(self.shape[0], step):
+            yield rows, self._array if step >= self.shape[0] else self._array[rows]
 
     def multiplier(self, coef: Array, step: int) -> Callable[[Any], Array]:  # noqa: ARG002
-        """Return a function that makes ``block @ coef.T``; SciPy reads the factor in C order."""
-        factor = np.ascontiguousarray(coef.T)
-        return lambda block: block @ factor
+        """Return a function that makes ``block @ coef.T``."""
+        return lambda block: block @ coef.T
 
     def weighted(self, block: Any, weight: Array) -> Any:
         """Return the block with its rows multiplied."""
@@ -145,6 +147,12 @@ def _sparse_rows(X: Any) -> SparseRows:
 def _check_axes(shape: tuple[int, ...]) -> None:
     if len(shape) != 2:
         raise ValueError(f"X must have two axes, samples and features, got shape {shape}")
+
+
+def _spans(n_rows: int, step: int) -> Iterator[slice]:
+    """Yield the places of blocks."""
+    for begin in range(0, n_rows, step):
+        yield slice(begin, min(begin + step, n_rows))
 
 
 def _suits_blas(array: Array) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cekernels._call import unwrap
 from cekernels._linear_rows import DenseRows, Rows
 from cekernels._validation import Array
 
@@ -16,34 +17,44 @@ TILE = 1 << 20
 
 
 class GradSum:
-    """Sum of ``values.T @ block``, and of the values if there is an intercept."""
+    """Sum of ``values.T @ block``, and of the values if there is an intercept.
 
-    def __init__(self, rows: Rows, n_outputs: int, single: bool, selects: bool) -> None:
+    Blocks have `step` rows, but for the last one.
+    """
+
+    def __init__(
+        self, rows: Rows, n_outputs: int, step: int, has_intercept: bool, selects: bool
+    ) -> None:
         shape = (n_outputs, rows.shape[1])
         self._rows = rows
         self._selects = selects
         self._coef = (
-            _DenseSum(shape, rows.dtype, single)
+            _DenseSum(shape, rows.dtype, single=step >= rows.shape[0])
             if isinstance(rows, DenseRows)
             else _SparseSum(shape, rows.dtype)
         )
-        self._intercept = np.zeros(n_outputs)
+        self._ones = np.ones(step, rows.dtype)
+        self._intercept = np.zeros(n_outputs) if has_intercept else None
 
     def add(self, values: Array, block: Any) -> None:
         """Add a block."""
         if self._selects:
             block = self._rows.selected(block, values)
         self._coef.add(values, block)
-        self._intercept += np.ones(len(values), values.dtype) @ values
+        if self._intercept is not None:
+            self._intercept += np.matmul(self._ones[: len(values)], values)
 
     def is_finite(self) -> bool:
         """Tell whether no element is inf or nan."""
-        return bool(np.isfinite(self._coef.sum).all())
+        return _is_finite(self._coef.sum)
 
-    def value(self) -> tuple[Array, Array]:
+    def value(self, outputs: tuple[int, ...]) -> tuple[Array, Array | None]:
         """Return the sums, in the shapes of coef and intercept."""
-        dtype = self._rows.dtype
-        return self._coef.sum.astype(dtype, copy=False), self._intercept.astype(dtype)
+        dtype, n_columns = self._rows.dtype, self._rows.shape[1]
+        coef = self._coef.sum.astype(dtype, copy=False).reshape(*outputs, n_columns)
+        if self._intercept is None:
+            return coef, None
+        return coef, unwrap(self._intercept.astype(dtype).reshape(outputs))
 
 
 class _DenseSum:
@@ -70,19 +81,20 @@ class _SparseSum:
     """The same of sparse blocks, kept as its transpose, which is what SciPy makes."""
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-        self._transposed = np.zeros(shape[::-1], dtype)
-        self._is_empty = True
+        self._shape = shape
+        self._dtype = dtype
+        self._transposed: Array | None = None
 
     @property
     def sum(self) -> Array:
+        if self._transposed is None:
+            return np.zeros(self._shape, self._dtype)
         return self._transposed.T
 
     def add(self, values: Array, block: Any) -> None:
         part = block.T @ values
-        if self._is_empty:
-            self._transposed, self._is_empty = part, False
-        elif part.size <= TILE:
-            self._transposed = self._transposed + part.astype(np.float64)
+        if self._transposed is None:
+            self._transposed = part.astype(np.float64) if part.size <= TILE else part
         else:
             self._transposed += part
 
@@ -131,9 +143,15 @@ class HessianSum:
 
     def is_finite(self) -> bool:
         """Tell whether no element is inf or nan."""
-        return bool(np.isfinite(self._matrix).all())
+        return _is_finite(self._matrix)
 
     def value(self) -> Array:
         """Return the matrix."""
         upper = np.triu(self._matrix)
         return upper + np.triu(upper, 1).T
+
+
+@np.errstate(all="ignore")
+def _is_finite(array: Array) -> bool:
+    """Tell whether no element is inf or nan, and their sum neither."""
+    return bool(np.isfinite(np.sum(array)))

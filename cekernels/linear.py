@@ -248,7 +248,7 @@ def linear_cross_entropy_hvp(
 ) -> tuple[Array, Array | None]:
     r"""Product of the Hessian of `linear_cross_entropy` with a direction.
 
-    .. math:: H v = \Big(\sum_i d_i f_i^T, \sum_i d_i\Big), \qquad d_i = H_i (V f_i + v_b)
+    .. math:: H v = \left(\sum_i d_i f_i^T, \sum_i d_i\right), \qquad d_i = H_i (V f_i + v_b)
 
     for the features f of each sample, the Hessian :math:`H_i` of its loss by its logits, and a
     direction of coefficients V and intercept :math:`v_b`.  X is read once.
@@ -267,8 +267,14 @@ def linear_cross_entropy_hvp(
         Added to the logits of each sample.
     v_intercept : array_like of shape (n_classes,), optional
         Direction of the intercept, by default 0.
-    class_weight, sample_weight, ignore_index, label_smoothing
+    class_weight : array_like, dict or "balanced", optional
         As in `cross_entropy_hvp`.
+    sample_weight : array_like of shape (n_samples,), optional
+        As in `cross_entropy_hvp`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards the uniform distribution over the classes.
     reduction : {"mean", "sum"}
         Whose Hessian: that of the weighted mean or of the weighted sum.
     denominator : {"weight", "count"} or float
@@ -350,8 +356,14 @@ def linear_cross_entropy_hessian(
         Labels or probabilities, as in `cross_entropy`.
     intercept : array_like of shape (n_classes,), optional
         Added to the logits of each sample.
-    class_weight, sample_weight, ignore_index, label_smoothing
+    class_weight : array_like, dict or "balanced", optional
         As in `cross_entropy_hessian`.
+    sample_weight : array_like of shape (n_samples,), optional
+        As in `cross_entropy_hessian`.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards the uniform distribution over the classes.
     reduction : {"mean", "sum"}
         Of the weighted mean or of the weighted sum.
     denominator : {"weight", "count"} or float
@@ -606,7 +618,7 @@ def linear_binary_cross_entropy_hvp(
 ) -> tuple[Array, Array | None]:
     r"""Product of the Hessian of `linear_binary_cross_entropy` with a direction.
 
-    .. math:: H v = \Big(\sum_i d_i f_i, \sum_i d_i\Big), \qquad d_i = h_i (v^T f_i + v_b)
+    .. math:: H v = \left(\sum_i d_i f_i, \sum_i d_i\right), \qquad d_i = h_i (v^T f_i + v_b)
 
     for the features f of each sample, the second derivative h of its loss by its logit, and a
     direction of coefficients v and intercept :math:`v_b`.  X is read once.
@@ -625,8 +637,14 @@ def linear_binary_cross_entropy_hvp(
         Added to the logits of each sample.
     v_intercept : float or array_like of shape (n_outputs,), optional
         Direction of the intercept, by default 0.
-    sample_weight, pos_weight, label_smoothing, ignore_value
+    sample_weight : array_like, optional
         As in `linear_binary_cross_entropy`.
+    pos_weight : array_like, optional
+        As in `linear_binary_cross_entropy`.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards 1/2.
+    ignore_value : float, optional
+        Entries with this target (nan: any NaN) count for nothing.
     reduction : {"mean", "sum"}
         Whose Hessian: that of the weighted mean or of the weighted sum.
     denominator : {"weight", "count"} or float
@@ -710,8 +728,14 @@ def linear_binary_cross_entropy_hessian(
         Probabilities of the positive class, or labels 0 and 1.
     intercept : float or array_like of shape (n_outputs,), optional
         Added to the logits of each sample.
-    sample_weight, pos_weight, label_smoothing, ignore_value
+    sample_weight : array_like, optional
         As in `linear_binary_cross_entropy`.
+    pos_weight : array_like, optional
+        As in `linear_binary_cross_entropy`.
+    label_smoothing : float
+        In [0, 1]: moves the targets towards 1/2.
+    ignore_value : float, optional
+        Entries with this target (nan: any NaN) count for nothing.
     reduction : {"mean", "sum"}
         Of the weighted mean or of the weighted sum.
     denominator : {"weight", "count"} or float

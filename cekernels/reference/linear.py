@@ -119,17 +119,20 @@ def _dense(X: Any) -> Array:
     return np.asarray(X.toarray() if hasattr(X, "toarray") else X, np.float64)
 
 
+@np.errstate(all="ignore")
 def _logits(X: ArrayLike, coef: ArrayLike, intercept: ArrayLike | None) -> Array:
     shift = np.asarray(0.0 if intercept is None else intercept, np.float64)
     return np.asarray(_dense(X) @ np.asarray(coef, np.float64).T + shift)
 
 
+@np.errstate(all="ignore")
 def _by_coef(of_rows: Array, X: ArrayLike) -> Array:
     """Return the sum of the products of rows with their features; rows of 0 add nothing."""
     is_live = np.any(of_rows, axis=tuple(range(1, of_rows.ndim)))
     return np.asarray(of_rows.T @ np.where(is_live[:, np.newaxis], _dense(X), 0.0))
 
 
+@np.errstate(all="ignore")
 def _select(
     loss: Any,
     grad: Any,
@@ -151,6 +154,7 @@ def _select(
     )
 
 
+@np.errstate(all="ignore")
 def _matrix(blocks: Array, X: ArrayLike, intercept: ArrayLike | None) -> Array:
     """Return the sum over rows of blocks (outputs, outputs) times products of features."""
     x, n_outputs = _dense(X), blocks.shape[1]
