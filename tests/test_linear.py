@@ -397,10 +397,11 @@ def test_samples_that_count_for_nothing(rng, dtype, make):
 @pytest.mark.usefixtures("isa")
 def test_mean_of_nothing(dtype):
     X = np.ones((3, 2), dtype)
-    for kwargs in ({"sample_weight": 0.0}, {"sample_weight": np.zeros(3)}):
+    for weight in (0.0, np.zeros(3), [1.0, -1.0, 0.0]):
+        kwargs = {"sample_weight": weight}
         with pytest.warns(RuntimeWarning, match="the mean of no weight is nan") as caught:
             loss, grad = ck.linear_cross_entropy(
-                X, np.ones((2, 2)), [0, 1, 0], intercept=[0, 0], return_X_grad=True, **kwargs
+                X, [[1, 2], [2, 1]], [0, 1, 0], intercept=[0, 0], return_X_grad=True, **kwargs
             )
         assert caught[0].filename == __file__
         assert np.isnan(loss)
