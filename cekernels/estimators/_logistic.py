@@ -270,7 +270,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         -----
         P is a matrix up to 4096 parameters, and a diagonal beyond: then one pass is less close to
         `fit`, and more passes approach it more slowly.  Intercepts start with a precision of 0.01,
-        since a batch may be of one class.  `fit` ends the stream, and a call after it starts a new
+        since a batch may be of one class; but what such a batch teaches is soon unlearnt, so batches should
+        be mixed.  `fit` ends the stream, and a call after it starts a new
         one, of the same classes unless others are given.
         """
         if self.class_weight == "balanced":

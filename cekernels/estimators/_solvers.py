@@ -7,7 +7,7 @@ some rows is close to that of all.
 # mypy: disable-error-code="import-untyped"
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ ROUND = 25
 NEWTON_SIZE, NEWTON_ROWS = 128, 20_000
 # The model of some rows is fitted until its gradient is so much shorter.
 COARSE = 1e-3
+# Parameters beyond which L-BFGS keeps fewer of them, for the sake of memory.
+LARGE = 1 << 18
 # Relative change of the objective that is rounding.
 NOISE = 64.0 * float(np.finfo(np.float64).eps)
 
@@ -59,20 +61,29 @@ def solve(
 ) -> Solution:
     """Minimise the objective from w, or from a start of the solver's choice."""
     objective = Objective(data, prior)
-    if w is not None and data.n_outputs > 1 and prior.is_symmetric:
-        rows = rows_of(w, data.shape, data.fit_intercept)
-        w = flat(rows - rows.mean(axis=0), data.fit_intercept)
+    start = None if w is None else _centred(objective, w)
     is_small = objective.size <= NEWTON_SIZE and data.X.shape[0] <= NEWTON_ROWS
     if solver == "newton-cholesky" or (solver == "auto" and is_small):
-        start = np.zeros(objective.size) if w is None else w
-        return _newton(objective, start, tol, max_iter, report)
-    method = "Newton-CG" if solver == "newton-cg" else "L-BFGS-B"
-    some = data.every(_step(data)) if has_blocks(data.shape) else data
-    if w is None:
-        w = np.zeros(objective.size)
-        if some is not data and max_iter > 0:
-            w = _coarse(some, prior, w, tol)
-    return _rounds(objective, some, w, method, tol, max_iter, report)
+        start = np.zeros(objective.size) if start is None else start
+        solution = _newton(objective, start, tol, max_iter, report)
+    else:
+        method = "Newton-CG" if solver == "newton-cg" else "L-BFGS-B"
+        some = data.every(_step(data)) if has_blocks(data.shape) else data
+        if start is None:
+            start = np.zeros(objective.size)
+            if some is not data and max_iter > 0:
+                start = _coarse(some, prior, start, tol)
+        solution = _rounds(objective, some, start, method, tol, max_iter, report)
+    return replace(solution, w=_centred(objective, solution.w))
+
+
+def _centred(objective: Objective, w: Array) -> Array:
+    """Return parameters that add up to 0 over the classes, where that cannot be worse."""
+    data = objective.data
+    if data.n_outputs == 1 or not objective.prior.is_symmetric:
+        return w
+    rows = rows_of(w, data.shape, data.fit_intercept)
+    return flat(rows - rows.mean(axis=0), data.fit_intercept)
 
 
 def _step(data: Data) -> int:
@@ -138,7 +149,8 @@ class _Round:
         """Run a method of SciPy, and return the number of its iterations."""
         options: dict[str, Any] = {"maxiter": max_iter}
         if method == "L-BFGS-B":
-            options |= {"ftol": NOISE, "gtol": 0.0, "maxls": 50}
+            pairs = 10 if self.w.size <= LARGE else 5
+            options |= {"ftol": NOISE, "gtol": 0.0, "maxls": 50, "maxcor": pairs}
         else:
             options |= {"xtol": 0.0}
         steps = 0

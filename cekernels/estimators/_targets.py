@@ -21,7 +21,9 @@ def encode_labels(y: Array, classes: Array | None) -> tuple[Array, Array]:
         index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         unknown = classes[index] != y
         if np.any(unknown):
-            raise ValueError(f"y has the label {y[unknown][0]!r}, which is not in classes")
+            raise ValueError(
+                f"y has the label {y[unknown][:1].tolist()[0]!r}, which is not in classes"
+            )
         return classes, index
     if _labels.as_integer_vector(y) is not None and y.min() != y.max():
         return _labels.encode(y, None)

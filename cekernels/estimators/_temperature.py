@@ -5,6 +5,7 @@
 
 import inspect
 import math
+from itertools import count
 from numbers import Integral
 from typing import Any, Self
 
@@ -74,8 +75,8 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     Notes
     -----
     The loss is convex in 1 / T, and its derivatives by it come from the pass that makes the loss:
-    Newton's method finds the minimum in a few passes, and bisection takes over where it would leave
-    the interval in which the minimum is known to be.
+    Newton's method finds the minimum in a few passes, and bisection takes over where it is slow or
+    would leave the interval in which the minimum is known to be.
 
     References
     ----------
@@ -287,8 +288,10 @@ def _as_logits(values: ArrayLike, method: str) -> Array:
     if method == "predict_proba":
         with np.errstate(divide="ignore"):
             scores = np.log(scores)
-    # A probability of 0 is one that was rounded; no scale of -inf fits a label there.
-    scores = np.asarray(np.maximum(scores, np.log(np.finfo(scores.dtype).tiny)))
+    # A probability of 0 was rounded, and no scale of -inf would fit a label there.
+    is_finite = np.isfinite(scores)
+    least = scores.min(axis=1, initial=np.log(np.finfo(scores.dtype).tiny), where=is_finite)
+    scores = np.where(is_finite, scores, least[:, np.newaxis])
     return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
 
@@ -304,7 +307,7 @@ def _temperature(
 ) -> float:
     """Return the temperature of the least loss."""
     low, high, log = MIN_LOG, MAX_LOG, 0.0
-    while True:
+    for n_passes in count(1):
         scale = math.exp(log)
         _, (slope, curvature) = cross_entropy(
             logits,
@@ -317,7 +320,9 @@ def _temperature(
         low, high = (low, log) if slope > 0.0 else (log, high)
         newton = scale - slope / curvature if curvature > 0.0 else 0.0
         step = math.log(newton) if newton > 0.0 else math.inf
-        following = step if low < step < high else 0.5 * (low + high)
+        is_slow = n_passes % 4 == 0 and abs(step - log) > 0.01
+        following = step if low < step < high and not is_slow else 0.5 * (low + high)
         if abs(following - log) <= 1e-12 or high - low <= 1e-12:
-            return math.exp(-following)
+            break
         log = following
+    return math.exp(-following)

@@ -1,0 +1,582 @@
+"""Estimators: literal solutions, scikit-learn's minimum and conventions, what only these do."""
+
+import pickle
+import subprocess
+import sys
+import tracemalloc
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+import scipy.sparse
+import sklearn
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression as Peer
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import cekernels
+from cekernels.estimators import LogisticRegression, TemperatureScaling, _metric, _solvers, _stream
+
+# Of coefficients, absolute, between two solutions of a tight tolerance.
+SAME = 1e-6
+TIGHT = {"tol": 1e-9, "max_iter": 2000}
+FLOAT32 = 2e-3
+LOG_3 = 1.0986122886681098
+
+PEER_CG = Peer(solver="newton-cg", tol=1e-11, max_iter=500)
+
+SOLVERS = ("auto", "lbfgs", "newton-cg", "newton-cholesky")
+
+
+def data(name, n=None):
+    """Return a data set of scikit-learn with standardised features."""
+    load = {"iris": load_iris, "cancer": load_breast_cancer, "digits": load_digits}[name]
+    X, y = load(return_X_y=True)
+    X = X[:, X.std(axis=0) > 0.0]
+    return ((X - X.mean(axis=0)) / X.std(axis=0))[:n], y[:n]
+
+
+def correlated(rng, n, p, n_classes):
+    X = rng.standard_normal((n, p)) @ rng.standard_normal((p, p)) + 1.0
+    logits = X @ rng.standard_normal((p, n_classes)) / p
+    return X, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+
+
+def assert_same(model, peer, atol=SAME):
+    np.testing.assert_array_equal(model.classes_, peer.classes_)
+    assert model.coef_.shape == peer.coef_.shape
+    assert model.intercept_.shape == peer.intercept_.shape
+    np.testing.assert_allclose(model.coef_, peer.coef_, rtol=0.0, atol=atol)
+    np.testing.assert_allclose(model.intercept_, peer.intercept_, rtol=0.0, atol=atol)
+
+
+def peer(**options):
+    return Peer(solver="newton-cholesky", tol=1e-13, max_iter=1000, **options)
+
+
+# Literal values
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_two_points(solver):
+    # One point of each class at +1 and -1: w = 2 C / (1 + exp(w)), so C = 2 log 3 for w = log 3.
+    model = LogisticRegression(C=2.0 * LOG_3, solver=solver, **TIGHT)
+    model.fit([[-1.0], [1.0]], [0, 1])
+    assert model.coef_[0, 0] == pytest.approx(LOG_3, rel=0, abs=1e-8)
+    assert model.intercept_[0] == pytest.approx(0.0, abs=1e-8)
+    np.testing.assert_allclose(model.predict_proba([[1.0]]), [[0.25, 0.75]], rtol=1e-8)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_intercept_alone(solver):
+    # Features that tell nothing: probabilities are the frequencies.
+    X, y = np.zeros((10, 2)), ["a"] * 5 + ["b"] * 3 + ["c"] * 2
+    model = LogisticRegression(solver=solver, **TIGHT).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X[:1]), [[0.5, 0.3, 0.2]], rtol=1e-7)
+    assert not model.coef_.any()
+
+
+def test_smoothing_alone():
+    # The label smoothed by 1/2 is 3/4 for the right class of two.
+    X = [[-1.0], [1.0]] * 100
+    model = LogisticRegression(C=np.inf, label_smoothing=0.5, **TIGHT).fit(X, [0, 1] * 100)
+    assert model.coef_[0, 0] == pytest.approx(LOG_3, rel=0, abs=1e-7)
+
+
+def test_temperature_of_two_logits():
+    # Labels follow odds of 3 to 1 where the margin is 2 log 3.
+    class Margin(TemperatureScaling):
+        pass
+
+    X = np.full((8, 1), 2.0 * LOG_3)
+    X[:4] *= -1.0
+    y = np.array([0, 0, 0, 1, 1, 1, 1, 0])
+    base = Peer().fit(X, X[:, 0] > 0)
+    base.classes_, base.coef_, base.intercept_ = np.array([0, 1]), np.ones((1, 1)), np.zeros(1)
+    model = TemperatureScaling(FrozenEstimator(base)).fit(X, y)
+    assert model.temperature_ == pytest.approx(2.0, rel=1e-9)
+    np.testing.assert_allclose(model.predict_proba(X[4:5]), [[0.25, 0.75]], rtol=1e-9)
+
+
+# The minimum of scikit-learn
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(("name", "C"), [("iris", 1.0), ("iris", 0.01), ("cancer", 3.0)])
+def test_solvers(name, C, fit_intercept, solver):
+    X, y = data(name)
+    options = {"C": C, "fit_intercept": fit_intercept}
+    model = LogisticRegression(solver=solver, **options, **TIGHT).fit(X, y)
+    assert_same(model, peer(**options).fit(X, y))
+    assert model.n_iter_.shape == (1,)
+    assert 0 < model.n_iter_[0] < 100
+
+
+def test_ten_classes():
+    X, y = data("digits", 300)
+    assert_same(LogisticRegression(**TIGHT).fit(X, y), peer().fit(X, y))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_many_rows(rng, n_classes):
+    X, y = correlated(rng, 24_000, 6, n_classes)
+    model = LogisticRegression(**TIGHT).fit(X, y)
+    assert_same(model, peer().fit(X, y))
+    assert model.n_iter_[0] < 20
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_no_penalty(rng, n_classes):
+    X, y = correlated(rng, 2000, 4, n_classes)
+    for solver in SOLVERS:
+        model = LogisticRegression(C=np.inf, solver=solver, **TIGHT).fit(X, y)
+        assert_same(model, peer(C=np.inf).fit(X, y))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_diagonal_scaling(solver, monkeypatch):
+    monkeypatch.setattr(_metric, "MAX_COLUMNS", 0)
+    for name in ("iris", "cancer"):
+        X, y = data(name)
+        model = LogisticRegression(solver=solver, **TIGHT).fit(X, y)
+        assert_same(model, peer().fit(X, y))
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}])
+@pytest.mark.parametrize("name", ["iris", "cancer"])
+def test_weights(rng, name, class_weight):
+    X, y = data(name)
+    weight = rng.integers(0, 4, len(y)).astype(float)
+    for solver in ("lbfgs", "newton-cholesky"):
+        model = LogisticRegression(class_weight=class_weight, solver=solver, **TIGHT)
+        model.fit(X, y, sample_weight=weight)
+        assert_same(model, peer(class_weight=class_weight).fit(X, y, sample_weight=weight))
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
+def test_sparse(make):
+    X, y = data("iris")
+    X[X < 0.0] = 0.0
+    for solver in SOLVERS:
+        model = LogisticRegression(solver=solver, **TIGHT).fit(make(X), y)
+        assert_same(model, peer().fit(X, y))
+    np.testing.assert_allclose(model.predict_proba(make(X)), model.predict_proba(X), rtol=1e-12)
+
+
+def test_wide_sparse(rng):
+    X = scipy.sparse.random_array((60, 1500), density=0.05, format="csr", rng=rng)
+    y = rng.integers(0, 3, 60)
+    assert_same(LogisticRegression(**TIGHT).fit(X, y), PEER_CG.fit(X, y))
+
+
+@pytest.mark.parametrize("name", ["iris", "cancer"])
+def test_float32(name):
+    X, y = data(name)
+    model = LogisticRegression(tol=1e-6).fit(X.astype(np.float32), y)
+    assert model.coef_.dtype == model.intercept_.dtype == np.float32
+    assert model.predict_proba(X.astype(np.float32)).dtype == np.float32
+    assert_same(model, peer().fit(X, y), FLOAT32)
+
+
+def test_methods_of_scikit_learn(rng):
+    for n_classes in (2, 3):
+        X, y = correlated(rng, 200, 3, n_classes)
+        model, other = LogisticRegression(**TIGHT).fit(X, y), peer().fit(X, y)
+        for method in ("decision_function", "predict_proba", "predict_log_proba", "predict"):
+            ours, theirs = getattr(model, method)(X), getattr(other, method)(X)
+            np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=1e-5)
+        assert model.score(X, y) == other.score(X, y)
+
+
+def test_log_proba_in_the_tail():
+    model = LogisticRegression().fit([[-1.0], [1.0]], [0, 1])
+    model.coef_[:] = 1.0
+    log_proba = model.predict_log_proba([[-800.0], [50.0]])
+    np.testing.assert_allclose(log_proba[0], [0.0, -800.0])
+    assert log_proba[1, 1] == pytest.approx(-np.exp(-50.0), rel=1e-12)
+
+
+# What scikit-learn's does not do
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_soft_targets_are_weighted_labels(rng, n_classes):
+    X, _ = correlated(rng, 150, 3, n_classes)
+    proba = rng.dirichlet(np.ones(n_classes), 150)
+    model = LogisticRegression(targets="proba", **TIGHT).fit(X, proba)
+    labels = np.repeat(np.arange(n_classes), 150)
+    assert_same(
+        model, peer().fit(np.tile(X, (n_classes, 1)), labels, sample_weight=proba.T.ravel())
+    )
+    predicted = model.predict(X)
+    assert model.score(X, proba) == pytest.approx(proba[np.arange(150), predicted].mean())
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 0.5}])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_one_hot_is_labels(rng, n_classes, class_weight):
+    X, y = correlated(rng, 150, 3, n_classes)
+    weight = rng.uniform(0.5, 2.0, 150)
+    for smoothing in (0.0, 0.2):
+        options = {"class_weight": class_weight, "label_smoothing": smoothing, **TIGHT}
+        model = LogisticRegression(**options).fit(X, y, sample_weight=weight)
+        soft = LogisticRegression(targets="proba", **options)
+        assert_same(soft.fit(X, np.eye(n_classes)[y], sample_weight=weight), model)
+
+
+def test_smoothing_is_soft_targets(rng):
+    for n_classes in (2, 4):
+        X, y = correlated(rng, 150, 3, n_classes)
+        smooth = LogisticRegression(label_smoothing=0.3, **TIGHT).fit(X, y)
+        proba = 0.7 * np.eye(n_classes)[y] + 0.3 / n_classes
+        assert_same(LogisticRegression(targets="proba", **TIGHT).fit(X, proba), smooth)
+
+
+def test_multilabel_is_independent(rng):
+    X, _ = correlated(rng, 120, 3, 2)
+    Y = (X @ rng.standard_normal((3, 4)) + rng.logistic(size=(120, 4)) > 1.0).astype(int)
+    model = LogisticRegression(targets="multilabel", **TIGHT).fit(X, Y)
+    parts = [peer().fit(X, y) for y in Y.T]
+    expected = np.concatenate([part.coef_ for part in parts])
+    np.testing.assert_allclose(model.coef_, expected, rtol=0.0, atol=SAME)
+    np.testing.assert_array_equal(model.classes_, range(4))
+    assert model.n_iter_.shape == (4,)
+    proba = np.stack([part.predict_proba(X)[:, 1] for part in parts], axis=1)
+    np.testing.assert_allclose(model.predict_proba(X), proba, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), proba, rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(X), proba > 0.5)
+    assert model.score(X, Y) == np.mean((model.predict(X) == Y).all(axis=1))
+    assert LogisticRegression(targets="multilabel").fit(X, Y[:, :1]).predict(X).shape == (120, 1)
+
+
+def test_warm_start(rng):
+    for n_classes in (2, 3):
+        X, y = correlated(rng, 2000, 4, n_classes)
+        for solver in ("lbfgs", "newton-cholesky"):
+            model = LogisticRegression(warm_start=True, solver=solver, **TIGHT).fit(X, y)
+            model.coef_ += 0.5  # of all classes alike, which only the penalty sees
+            assert_same(model.fit(X, y), peer().fit(X, y))
+            model.fit(X, y)
+            assert model.n_iter_[0] <= 2
+    with pytest.raises(ValueError, match="warm_start from coef_ of shape"):
+        model.fit(X[:, :2], y)
+
+
+def test_threads_give_the_same_bits(rng):
+    X, y = correlated(rng, 30_000, 5, 3)
+    one, two = (LogisticRegression(n_threads=n).fit(X, y) for n in (1, 2))
+    np.testing.assert_array_equal(one.coef_, two.coef_)
+
+
+def test_X_is_not_copied(rng):
+    X = rng.standard_normal((50_000, 20))
+    y = (X[:, 0] > 0.0).astype(int)
+    LogisticRegression().fit(X, y)
+    tracemalloc.start()
+    LogisticRegression().fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < X.nbytes / 2
+
+
+# Streams
+
+
+@pytest.mark.parametrize("matrix", [True, False])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_stream_approaches_fit(rng, n_classes, matrix, monkeypatch):
+    if not matrix:
+        monkeypatch.setattr(_stream, "MAX_PARAMETERS", 0)
+    X = rng.standard_normal((600, 3))
+    _, y = (
+        X,
+        (X @ rng.standard_normal((3, n_classes)) + rng.gumbel(size=(600, n_classes))).argmax(
+            axis=1
+        ),
+    )
+    want = LogisticRegression(C=0.05, **TIGHT).fit(X, y)
+    model = LogisticRegression(C=0.05, pass_weight=600)
+    errors = []
+    for _ in range(12):
+        for begin in range(0, 600, 200):
+            batch = slice(begin, begin + 200)
+            model.partial_fit(X[batch], y[batch], classes=range(n_classes))
+        errors.append(np.abs(model.coef_ - want.coef_).max())
+    assert errors[0] < 0.1
+    assert errors[-1] < (0.2 if matrix else 0.4) * errors[0]
+
+
+def test_stream_of_one_batch_is_fit(rng):
+    X, y = correlated(rng, 500, 3, 3)
+    model = LogisticRegression().partial_fit(X, y, classes=[0, 1, 2])
+    np.testing.assert_allclose(
+        model.coef_, LogisticRegression(**TIGHT).fit(X, y).coef_, rtol=0.0, atol=5e-3
+    )
+
+
+def test_stream_of_one_class_at_a_time(rng):
+    X, y = correlated(rng, 600, 3, 3)
+    X, y = X[np.argsort(y)], np.sort(y)
+    model = LogisticRegression()
+    for batch in np.array_split(np.arange(600), 12):
+        model.partial_fit(X[batch], y[batch], classes=[0, 1, 2])
+    assert np.isfinite(model.coef_).all()
+    assert np.abs(model.intercept_).max() < 20.0
+
+
+def test_stream_of_other_targets(rng):
+    X, y = correlated(rng, 200, 3, 2)
+    soft = LogisticRegression(targets="proba").partial_fit(X, np.eye(2)[y])
+    labels = LogisticRegression().partial_fit(X, y, classes=[0, 1])
+    many = LogisticRegression(targets="multilabel").partial_fit(X, np.eye(2)[y])
+    np.testing.assert_allclose(soft.coef_, labels.coef_, rtol=0.0, atol=1e-9)
+    np.testing.assert_allclose(many.coef_, [-labels.coef_[0], labels.coef_[0]], rtol=0.0, atol=1e-6)
+    again = labels.fit(X, y).partial_fit(X, y)  # fit has ended the stream
+    np.testing.assert_allclose(again.coef_, soft.coef_, rtol=0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "message"),
+    [
+        ({}, {}, "classes must be passed on the first call"),
+        ({"class_weight": "balanced"}, {"classes": [0, 1]}, "give weights in a dict"),
+        ({"C": np.inf}, {"classes": [0, 1]}, "finite C"),
+        ({}, {"classes": [0, 5]}, "y has the label 1, which is not in classes"),
+    ],
+)
+def test_bad_streams(rng, options, arguments, message):
+    X, y = correlated(rng, 50, 3, 2)
+    with pytest.raises(ValueError, match=message):
+        LogisticRegression(**options).partial_fit(X, y, **arguments)
+
+
+def test_stream_keeps_its_classes(rng):
+    X, y = correlated(rng, 50, 3, 2)
+    model = LogisticRegression().partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="in the first call"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        model.partial_fit(X[:, :2], y)
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "message"),
+    [
+        ({}, [0, 0, 0], "at least 2 classes in the data, but the data contains only one class"),
+        ({}, [0.1, 0.2, 0.3], "Unknown label type"),
+        ({"C": 0.0}, [0, 1, 1], "The 'C' parameter of LogisticRegression"),
+        ({"solver": "saga"}, [0, 1, 1], "The 'solver' parameter of LogisticRegression"),
+        ({"label_smoothing": 2.0}, [0, 1, 1], "The 'label_smoothing' parameter"),
+        ({"targets": "proba"}, [0, 1, 1], "two axes"),
+        ({"targets": "proba"}, [[1.0], [1.0], [1.0]], "a column for each class"),
+        ({"targets": "proba"}, [[0.5, 0.4], [1, 0], [0, 1]], "sum to 1, got 0.9.* in row 0"),
+        ({"targets": "multilabel"}, [[0, 2], [1, 0], [0, 1]], r"in \[0, 1\] .*got 2.0 in row 0"),
+        ({"targets": "multilabel", "class_weight": "balanced"}, [[0], [1], [1]], "class_weight"),
+    ],
+)
+def test_bad_arguments(options, y, message):
+    with pytest.raises(ValueError, match=message):
+        LogisticRegression(**options).fit([[0.0], [1.0], [2.0]], y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite(value):
+    with pytest.raises(ValueError, match="Input X contains"):
+        LogisticRegression().fit([[0.0], [value]], [0, 1])
+
+
+def test_not_fitted():
+    for model in (LogisticRegression(), TemperatureScaling()):
+        with pytest.raises(NotFittedError):
+            model.predict([[0.0]])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_too_few_iterations(solver):
+    X, y = data("iris")
+    with pytest.warns(ConvergenceWarning, match="1 iterations left a gradient"):
+        LogisticRegression(max_iter=1, solver=solver).fit(X, y)
+
+
+def test_separable_without_penalty():
+    with pytest.warns(ConvergenceWarning):
+        LogisticRegression(C=np.inf, tol=0.0, max_iter=5).fit([[-1.0], [1.0]], [0, 1])
+
+
+# Temperatures
+
+
+def test_temperature_is_that_of_scikit_learn():
+    X, y = data("digits")
+    base = GaussianNB(var_smoothing=1e-2).fit(X[:600], y[:600])
+    model = TemperatureScaling(FrozenEstimator(base)).fit(X[600:1200], y[600:1200])
+    logits = base.predict_log_proba(X[600:1200])
+    losses = [
+        cekernels.cross_entropy(logits, y[600:1200], logit_scale=factor / model.temperature_)
+        for factor in (0.999, 1.0, 1.001)
+    ]
+    assert losses[1] < min(losses[0], losses[2])
+    np.testing.assert_allclose(
+        model.predict_log_proba(X[1200:]), np.log(model.predict_proba(X[1200:])), atol=1e-9
+    )
+    np.testing.assert_array_equal(model.predict(X[1200:]), base.predict(X[1200:]))
+
+
+@pytest.mark.skipif(
+    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8), reason="no temperature scaling"
+)
+def test_temperature_of_a_decision_function():
+    X, y = data("iris")
+    base = FrozenEstimator(Peer(C=100.0).fit(X[::2], y[::2]))
+    ours = TemperatureScaling(base).fit(X[1::2], y[1::2])
+    theirs = CalibratedClassifierCV(base, method="temperature").fit(X[1::2], y[1::2])
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=0, atol=1e-6)
+
+
+def test_temperature_of_held_out_predictions():
+    X, y = data("cancer")
+    model = TemperatureScaling(LogisticRegression(C=1000.0), cv=3).fit(X, y)
+    assert model.temperature_ > 1.5
+    assert model.estimator_.score(X, y) == model.score(X, y)
+    assert model.decision_function(X).shape == y.shape
+
+
+def test_temperature_without_decision_function():
+    X, y = data("iris")
+    neighbours = FrozenEstimator(KNeighborsClassifier(5).fit(X[::2], y[::2]))
+    model = TemperatureScaling(neighbours).fit(X[1::2], y[1::2])
+    assert np.isfinite(model.predict_log_proba(X)).all()
+    assert model.predict_proba(X).shape == (150, 3)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_temperature_has_bounds(flip):
+    X = np.linspace(-1.0, 1.0, 20)[:, np.newaxis]
+    y = (X[:, 0] > 0.0).astype(int)
+    base = FrozenEstimator(LogisticRegression().fit(X, y))
+    model = TemperatureScaling(base).fit(X, 1 - y if flip else y)
+    if flip:
+        assert model.temperature_ == pytest.approx(np.exp(10.0), rel=1e-9)
+    else:
+        assert np.exp(-10.0) <= model.temperature_ < 0.01
+
+
+# scikit-learn's conventions
+
+
+def checks(slow):
+    """Return scikit-learn's checks of the estimators; those that fit often are slow."""
+    result = []
+    for estimator in (LogisticRegression(), TemperatureScaling()):
+        for checked, check in estimator_checks_generator(estimator):
+            name = getattr(check, "func", check).__name__
+            is_slow = isinstance(estimator, TemperatureScaling) or "equivalence" in name
+            if is_slow is slow:
+                options = "-".join(map(str, getattr(check, "keywords", {}).values()))
+                label = f"{type(estimator).__name__}-{name}-{options}"
+                result.append(pytest.param(checked, check, id=label))
+    return result
+
+
+def run(estimator, check):
+    try:
+        check(estimator)
+    except SkipTest as skipped:
+        pytest.skip(str(skipped))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("estimator", "check"), checks(slow=False))
+def test_conventions(estimator, check):
+    run(estimator, check)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("estimator", "check"), checks(slow=True))
+def test_conventions_of_many_fits(estimator, check):
+    run(estimator, check)
+
+
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
+def test_search_in_a_pipeline(backend):
+    joblib = pytest.importorskip("joblib")
+    X, y = data("iris")
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    search = GridSearchCV(pipeline, {"logisticregression__C": [0.01, 1.0]}, cv=3, n_jobs=2)
+    with joblib.parallel_backend(backend):
+        search.fit(X, y)
+    assert search.best_params_ == {"logisticregression__C": 1.0}
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(C=2.0), TemperatureScaling(cv=2)])
+def test_pickle_and_clone(model):
+    X, y = data("iris")
+    fitted = clone(model).fit(X, y)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    assert clone(fitted).get_params() == fitted.get_params()
+    assert not hasattr(clone(fitted), "classes_")
+    assert type(fitted).__module__ == "cekernels.estimators"
+
+
+def test_data_frames():
+    pandas = pytest.importorskip("pandas")
+    X, y = data("iris")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    model = LogisticRegression().fit(frame, pandas.Series(y))
+    assert list(model.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[list("dcba")])
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).set_output(transform="pandas")
+    assert list(pipeline.fit(frame, y)[-1].feature_names_in_) == list("abcd")
+
+
+def test_routing_of_sample_weight(rng):
+    X, y = data("cancer")
+    weight = rng.uniform(0.1, 2.0, len(y))
+    plain = TemperatureScaling(LogisticRegression(), cv=3).fit(X, y, sample_weight=weight)
+    with sklearn.config_context(enable_metadata_routing=True):
+        base = LogisticRegression().set_fit_request(sample_weight=True)
+        routed = TemperatureScaling(base, cv=3).fit(X, y, sample_weight=weight)
+        default = TemperatureScaling(cv=3).fit(X, y, sample_weight=weight)
+        ignored = TemperatureScaling(LogisticRegression().set_fit_request(sample_weight=False))
+        ignored.set_params(cv=3).fit(X, y, sample_weight=weight)
+    assert routed.temperature_ == default.temperature_ == plain.temperature_
+    np.testing.assert_array_equal(routed.estimator_.coef_, plain.estimator_.coef_)
+    assert not np.array_equal(ignored.estimator_.coef_, plain.estimator_.coef_)
+
+
+def test_scikit_learn_is_imported_on_demand():
+    code = (
+        "import sys, cekernels\n"
+        "assert not {'sklearn', 'scipy'} & set(sys.modules)\n"
+        "sys.modules['sklearn'] = None\n"
+        "try:\n    import cekernels.estimators\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "cekernels[sklearn]"' in done.stdout
+
+
+def test_verbose(capsys):
+    X, y = data("iris")
+    LogisticRegression(verbose=1).fit(X, y)
+    assert "iteration 1: objective" in capsys.readouterr().out
+    assert _solvers.NOISE < 1e-13
