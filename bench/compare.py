@@ -22,6 +22,8 @@ Record = dict[str, Any]
 
 # Code that moves in memory, or buffers that share a cache set with others, change by this much.
 MIN_MARGIN = 0.05
+# Beyond this scatter, no change of interest could be seen.
+MAX_MARGIN = 0.25
 MIN_SAMPLES = 3
 HEAD = ["case", "to floor", "was", "to peer", "was", "peer", "margins", "verdict"]
 
@@ -64,9 +66,13 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """Return "slower" or "faster" where both agree."""
+        """Return "slower" or "faster" where both agree, "noisy" where neither could know."""
         directions = self.to_floor.direction, self.to_peer.direction
-        return {(1, 1): "slower", (-1, -1): "faster", (0, 0): "same"}.get(directions, "unclear")
+        if directions in ((1, 1), (-1, -1)):
+            return "slower" if directions[0] > 0 else "faster"
+        if max(self.to_floor.margin, self.to_peer.margin) > MAX_MARGIN:
+            return "noisy"
+        return "unclear" if any(directions) else "same"
 
 
 def read(path: Path) -> Record:
@@ -155,6 +161,8 @@ def page(old: Record, new: Record) -> tuple[str, bool]:
     lines += [aligned_table(HEAD, map(_row, judged)), ""]
     if others:
         lines += [f"Not in both runs, or without a witness: {'; '.join(others)}.", ""]
+    if noisy := sum(verdict.text == "noisy" for verdict in judged):
+        lines += [f"{noisy} cases scatter too much: measure again, with more --rounds.", ""]
     lines.append(
         f"{len(slower)} of {len(judged)} cases slower"
         + (f": {'; '.join(verdict.title for verdict in slower)}." if slower else ".")

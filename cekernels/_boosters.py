@@ -22,8 +22,6 @@ XGBOOST_HESS_MIN = 1e-16
 class BoosterLoss(ABC):
     """A loss of margins, labels and weights, and what it is to each library."""
 
-    gamma: float
-
     @abstractmethod
     def _hess_factor(self, library: Library, margins: Array) -> float:
         """Return what a library multiplies the diagonal of the Hessian by in its own objective."""
@@ -187,8 +185,7 @@ class Objective:
         if factor is None:
             factor = self.loss._hess_factor(self.library, margins)
         floor = None if self.hess_min is None else self.hess_min / factor
-        finish = Finish(factor, floor, absolute=self.loss.gamma > 0.0)
-        self.loss._write(margins, labels, weight, outputs, {"hess": finish})
+        self.loss._write(margins, labels, weight, outputs, {"hess": Finish(factor, floor)})
         return outputs["grad"], outputs["hess"]
 
 
@@ -235,11 +232,8 @@ class CatBoostObjective:
         margins, labels, weight = _unpack(targets, approxes, weights)
         result = np.empty((len(margins), 2))
         outputs = {"grad": result[:, 0], "hess": result[:, 1]}
-        opposite = {
-            "grad": Finish(factor=-1.0),
-            "hess": Finish(factor=-1.0, absolute=self.loss.gamma > 0.0),
-        }
-        self.loss._write(margins, labels, weight, outputs, opposite)
+        opposite = Finish(factor=-1.0)
+        self.loss._write(margins, labels, weight, outputs, {"grad": opposite, "hess": opposite})
         return result
 
     def calc_ders_multi(

@@ -15,27 +15,26 @@ from cekernels._runtime import effective_threads
 from cekernels._validation import Array, LabelError
 
 # Logits a block: what is computed in one dtype is still in the cache when it is written in another.
-BLOCK = 65_536
+BLOCK = 131_072
 
 ARGUMENTS = {"loss": "out", "grad": "grad_out", "hess": "hess_out", "proba": "proba_out"}
 
 
 @dataclass(frozen=True)
 class Finish:
-    """What becomes of an output: its absolute value or not, at least `floor`, times `factor`."""
+    """What becomes of an output: it is made at least `floor`, then multiplied by `factor`."""
 
     factor: float = 1.0
     floor: float | None = None
-    absolute: bool = False
 
     def __call__(self, values: Array, out: Array) -> None:
         """Write to out, which may be values."""
-        if self.absolute:
-            np.absolute(values, out=values)
         if self.floor is not None:
             np.maximum(values, self.floor, out=values)
-        if self.factor != 1.0 or values is not out:
+        if self.factor != 1.0:
             np.multiply(values, self.factor, out=out, casting="same_kind")
+        elif values is not out:
+            np.copyto(out, values, casting="same_kind")
 
 
 UNCHANGED = Finish()
@@ -49,26 +48,30 @@ def write(
     *,
     sample_weight: Array | None = None,
     finish: dict[str, Finish] | None = None,
+    convex: bool = False,
     n_threads: int | None = None,
     **options: Any,
 ) -> float:
     """Write outputs of a loss of this package to arrays of any float dtype; return the sum of losses.
 
     What the kernels can write as it is wanted takes one call.  All else goes through blocks of rows.
-    With the losses among the outputs no sum is made, and 0 is returned.
+    With the losses among the outputs no sum is made, and 0 is returned.  `convex` replaces the Hessian
+    of a focal loss by its part that is never negative.
     """
     finishes = {name: (finish or {}).get(name, UNCHANGED) for name in outputs}
     converted = [name for name, out in outputs.items() if out.dtype != margins.dtype]
+    convex = convex and "hess" in outputs
+    arguments = ARGUMENTS | ({"hess": ARGUMENTS["proba"]} if convex else {})
     options |= {"reduction": "none" if "loss" in outputs else "sum", "n_threads": n_threads}
 
     def call(rows: slice, values: dict[str, Array]) -> float:
         weight = None if sample_weight is None else sample_weight[rows]
-        arrays = {ARGUMENTS[name]: value for name, value in values.items()}
+        arrays = {arguments[name]: value for name, value in values.items()}
         result = function(margins[rows], targets[rows], sample_weight=weight, **arrays, **options)
         return 0.0 if "loss" in outputs else float(result[0])
 
     n_rows = len(margins)
-    if not converted and all(each == UNCHANGED for each in finishes.values()):
+    if not converted and not convex and all(each == UNCHANGED for each in finishes.values()):
         return call(slice(0, n_rows), outputs)
     step = _block_rows(margins, effective_threads(n_threads))
     order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
@@ -83,15 +86,35 @@ def write(
         values = outs | {name: array[: rows.stop - begin] for name, array in scratch.items()}
         total += call(rows, values)
         with np.errstate(all="ignore"):
+            if convex:
+                _curve(values["hess"], values["grad"], targets[rows])
             for name, out in outs.items():
                 finishes[name](values[name], out)
     return total
 
 
+def _curve(proba: Array, grad: Array, labels: Array) -> None:
+    """Turn probabilities into phi' p (1 - p), the part of a focal Hessian that is never negative.
+
+    The loss is phi(l) of the cross-entropy l.  Its gradient is phi' (p - y), its Hessian's diagonal
+    phi'' (p - y)^2 + phi' p (1 - p); of the label's own class 1 - |p - y| is p, of another 1 - p.
+    """
+    if proba.ndim == 1:
+        np.subtract(1.0, proba, out=proba, where=labels == 0)
+    else:
+        places = np.arange(len(labels)), labels
+        own = proba[places]
+        np.subtract(1.0, proba, out=proba)
+        proba[places] = own
+    np.multiply(proba, grad, out=proba)
+    np.absolute(proba, out=proba)
+
+
 def _block_rows(margins: Array, n_threads: int) -> int:
     """Return how many rows a block has; more where several threads are to have enough of it."""
     logits = BLOCK if n_threads == 1 else 4 * BLOCK * n_threads
-    return max(1, logits // (margins.shape[1] if margins.ndim == 2 else 1))
+    rows = max(1, logits // (margins.shape[1] if margins.ndim == 2 else 1))
+    return rows - rows % 512 if rows > 512 else rows  # whole tiles of the kernels
 
 
 def as_codes(labels: Array, n_classes: int, name: str) -> Array:

@@ -54,7 +54,8 @@ class Binary(BoosterLoss):
     pos_weight : float, optional
         Weight of the positive class: ``scale_pos_weight`` of XGBoost and LightGBM.
     gamma : float
-        In [0, 1000]: how fast the loss fades out where the prediction is right.
+        In [0, 1000]: how fast the loss fades out where the prediction is right.  Without smoothing
+        and for labels 0 and 1.
     alpha : float, optional
         In [0, 1]: weight of the positive class, 1 - alpha that of the negative one.
     n_threads : int, optional
@@ -72,8 +73,9 @@ class Binary(BoosterLoss):
 
     Notes
     -----
-    The Hessian of a focal loss is negative where a prediction is wrong and sure of it.  Boosting needs
-    a positive one, and gets its absolute value.
+    The Hessian of a focal loss is negative where a prediction is wrong and sure of it.  With the focal
+    loss as :math:`\varphi(\ell)` of the cross-entropy, boosting gets :math:`\varphi'(\ell)\,p (1 - p)`,
+    the part of the Hessian that is never negative.
 
     Examples
     --------
@@ -96,6 +98,8 @@ class Binary(BoosterLoss):
     def __post_init__(self) -> None:
         _validation.as_fraction(self.label_smoothing, "label_smoothing")
         _validation.as_gamma(self.gamma)
+        if self.gamma > 0.0 and self.label_smoothing > 0.0:
+            raise ValueError(f"gamma={self.gamma} is for hard labels, without label_smoothing")
         if self.pos_weight is not None:
             _validation.as_size(self.pos_weight, "pos_weight")
         if self.alpha is not None:
@@ -170,7 +174,10 @@ class Binary(BoosterLoss):
             )
         if labels.shape != margins.shape:
             raise ValueError(f"labels must have shape {margins.shape}, got {labels.shape}")
-        check_fractions(labels, "labels")
+        if self.gamma > 0.0:
+            as_codes(labels, 2, "labels")
+        else:
+            check_fractions(labels, "labels")
 
     def _hess_factor(self, *_: Any) -> float:
         return 1.0
@@ -192,6 +199,7 @@ class Binary(BoosterLoss):
             outputs,
             sample_weight=sample_weight,
             finish=finish,
+            convex=self.gamma > 0.0,
             **options,
         )
         check_total(total, margins, "margins")
@@ -247,9 +255,10 @@ class Softmax(BoosterLoss):
 
     Notes
     -----
-    The Hessian of a focal loss is negative where a prediction is wrong and sure of it.  Boosting needs
-    a positive one: XGBoost and LightGBM get the absolute value of its diagonal, CatBoost the part of
-    the matrix that is never negative.
+    The Hessian of a focal loss is negative where a prediction is wrong and sure of it.  With the focal
+    loss as :math:`\varphi(\ell)` of the cross-entropy, boosting gets
+    :math:`\varphi'(\ell)\,(\mathrm{diag}(p) - p\,p^T)`, the part of the Hessian that is never negative,
+    or its diagonal.
 
     CatBoost asks for one sample at a time, in Python: some 50 microseconds for each in every round.
 
@@ -403,6 +412,7 @@ class Softmax(BoosterLoss):
             outputs,
             sample_weight=sample_weight,
             finish=finish,
+            convex=self.gamma > 0.0,
             **options,
         )
         check_total(total, margins, "margins")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cekernels import _validation, special
-from cekernels._derivatives import Finish, as_codes, check_fractions, write
+from cekernels._derivatives import as_codes, check_fractions, write
 from cekernels._validation import Array
 from cekernels.focal import sigmoid_focal_loss, softmax_focal_loss
 from cekernels.losses import binary_cross_entropy_with_logits, cross_entropy
@@ -60,6 +60,8 @@ check_version(sklearn.__version__)
 
 class Kernels:
     """What a loss object of scikit-learn calls: the same methods as its compiled classes, checked."""
+
+    gamma: float
 
     def loss(
         self,
@@ -129,8 +131,8 @@ class Kernels:
         """Return targets as the function takes them."""
         raise NotImplementedError
 
-    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any], Finish]:
-        """Return the function, its options, and what becomes of its Hessian."""
+    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """Return the function and its options."""
         raise NotImplementedError
 
     def _write(
@@ -152,14 +154,14 @@ class Kernels:
             shape = raw.shape[:1] if name == "loss" else raw.shape
             _validation.check_output(out, argument, shape, out.dtype)
             _validation.as_floats(out, argument)
-        function, options, finish = self._loss()
+        function, options = self._loss()
         write(
             function,
             raw,
             targets,
             outputs,
             sample_weight=weight,
-            finish={"hess": finish},
+            convex=self.gamma > 0.0,
             n_threads=n_threads,
             **options,
         )
@@ -183,14 +185,15 @@ class BinomialKernels(Kernels):
     def _targets(self, y_true: Array, raw_prediction: Array) -> Array:
         if raw_prediction.ndim != 1:
             raise ValueError(f"raw_prediction must have shape (n,), got {raw_prediction.shape}")
+        if self.gamma > 0.0:
+            return as_codes(y_true, 2, "y_true")
         check_fractions(y_true, "y_true")
         return y_true
 
-    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any], Finish]:
+    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any]]:
         if self.gamma == 0.0 and self.alpha is None:
-            return binary_cross_entropy_with_logits, {"check": False}, Finish()
-        options = {"check": False, "gamma": self.gamma, "alpha": self.alpha}
-        return sigmoid_focal_loss, options, Finish(absolute=True)
+            return binary_cross_entropy_with_logits, {"check": False}
+        return sigmoid_focal_loss, {"check": False, "gamma": self.gamma, "alpha": self.alpha}
 
 
 class MultinomialKernels(Kernels):
@@ -204,10 +207,10 @@ class MultinomialKernels(Kernels):
             raise ValueError(f"raw_prediction must have shape (n, C), got {raw_prediction.shape}")
         return as_codes(y_true, raw_prediction.shape[1], "y_true")
 
-    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any], Finish]:
+    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any]]:
         if self.gamma == 0.0:
-            return cross_entropy, {}, Finish()
-        return softmax_focal_loss, {"gamma": self.gamma}, Finish(absolute=True)
+            return cross_entropy, {}
+        return softmax_focal_loss, {"gamma": self.gamma}
 
 
 class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]
@@ -277,8 +280,8 @@ class BinaryFocalLoss(HalfBinomialLoss):
 
     Notes
     -----
-    ``gradient_hessian`` gives the absolute value of the Hessian, which is negative where a prediction
-    is wrong and sure of it.
+    ``gradient_hessian`` gives the part of the Hessian that is never negative, as
+    `cekernels.objectives.Binary` does.
 
     Examples
     --------
@@ -371,8 +374,8 @@ class MultinomialFocalLoss(HalfMultinomialLoss):
 
     Notes
     -----
-    ``gradient_hessian`` gives the absolute value of the Hessian's diagonal, which is negative where a
-    prediction is wrong and sure of it.
+    ``gradient_hessian`` gives the part of the Hessian's diagonal that is never negative, as
+    `cekernels.objectives.Softmax` does.
     """
 
     def __init__(

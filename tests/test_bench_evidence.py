@@ -77,7 +77,7 @@ class TestCompare:
     def test_noise_widens_the_margin(self):
         noisy = case(floor=10.0, numpy=100.0)
         noisy["rows"].append(row("cekernels", 26.0, ROUGH))
-        assert verdict(self.OLD, noisy) == "same"
+        assert verdict(self.OLD, noisy) == "noisy"
         noisy["rows"][-1] = row("cekernels", 60.0, ROUGH)
         assert verdict(self.OLD, noisy) == "slower"
 
@@ -93,7 +93,14 @@ class TestCompare:
         few["rows"] = [
             row(p, t, [1, 1]) for p, t in [("cekernels", 90), ("floor", 10), ("numpy", 99)]
         ]
-        assert verdict(self.OLD, few) == "same"
+        assert verdict(self.OLD, few) == "noisy"
+
+    def test_page_tells_of_noise(self):
+        noisy = case(numpy=100.0)
+        noisy["rows"].append(row("cekernels", 20.0, ROUGH))
+        text, slower = compare.page(run(self.OLD), run(noisy))
+        assert not slower
+        assert "1 cases scatter too much" in text
 
     def test_margin_is_the_scatter_of_both_runs(self):
         quiet, loud = compare.Ratio(2.0, 0.01), compare.Ratio(2.0, 0.2)
@@ -136,6 +143,7 @@ class TestCompare:
         old = run(case("b", cekernels=20.0, numpy=100.0), case("a", cekernels=20.0, numpy=100.0))
         text, slower = compare.page(old, new)
         assert slower
+        assert "scatter too much" not in text
         assert text.splitlines()[-1] == "1 of 2 cases slower: a."
         cells = [cell.strip() for cell in text.splitlines()[5].strip("|").split("|")]
         assert cells == ["a", "3", "2", "0.3", "0.2", "numpy", "5%, 5%", "slower"]

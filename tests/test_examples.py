@@ -60,3 +60,16 @@ def test_digits(run_example, tmp_path):
     assert 0 < number("cekernels") < 100
     assert re.search(r"% of that, \d+\.\d ns a logit", output)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_imbalanced_boosting(run_example, tmp_path):
+    for package in ("sklearn", "matplotlib", "tqdm"):
+        pytest.importorskip(package)
+    output = run_example("imbalanced_boosting.py", "--out", "plot.png")
+    rows = re.findall(r"^(log loss|focal, gamma \d) +(0\.\d+) +(0\.\d+)$", output, re.MULTILINE)
+    plain, *focal = [(float(precision), float(loss)) for _, precision, loss in rows]
+    assert len(focal) == 2
+    for precision, loss in focal:
+        assert precision > plain[0]
+        assert loss < plain[1]
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -175,20 +175,29 @@ def test_the_rest_of_the_interface(rng, losses):
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_focal(rng, gamma):
-    y, raw = problem(rng, HalfBinomialLoss(), np.float64)
-    options = {"gamma": gamma, "alpha": 0.3, "reduction": "none"}
-    want = ck.sigmoid_focal_loss(raw, y, **options, return_grad=True, return_hess=True)
-    focal = BinaryFocalLoss(gamma=gamma, alpha=0.3)
-    np.testing.assert_array_equal(focal.loss_gradient(y, raw), want[:2])
-    np.testing.assert_array_equal(focal.gradient_hessian(y, raw)[1], np.abs(want[2]))
+    options = {"gamma": gamma, "alpha": 0.3}
+    focal = BinaryFocalLoss(**options)
+    y, raw = problem(rng, focal, np.float64)
+    check_focal(focal, ck.sigmoid_focal_loss, y, raw, y, options)
     multinomial = MultinomialFocalLoss(n_classes=N_CLASSES, gamma=gamma)
     y, raw = problem(rng, multinomial, np.float64)
-    options = {"gamma": gamma, "reduction": "none"}
-    want = ck.softmax_focal_loss(raw, y.astype(int), **options, return_grad=True, return_hess=True)
-    np.testing.assert_array_equal(multinomial.loss(y, raw), want[0])
-    gradient, hessian = multinomial.gradient_hessian(y, raw)
-    np.testing.assert_array_equal(gradient, want[1])
-    np.testing.assert_array_equal(hessian, np.abs(want[2]))
+    one_hot = np.eye(N_CLASSES)[y.astype(int)]
+    check_focal(multinomial, ck.softmax_focal_loss, y, raw, one_hot, {"gamma": gamma})
+
+
+def check_focal(loss, function, y, raw, targets, options):
+    options = {**options, "reduction": "none", "return_grad": True, "return_proba": True}
+    value, grad, proba = function(raw, y.astype(int), **options)
+    for got, want in zip(loss.loss_gradient(y, raw), (value, grad), strict=True):
+        np.testing.assert_array_equal(got, want)
+    gradient, hessian = loss.gradient_hessian(y, raw)
+    np.testing.assert_array_equal(gradient, grad)
+    want = np.abs(grad) * (1.0 - np.abs(proba - targets))
+    np.testing.assert_allclose(hessian, want, rtol=1e-12, atol=1e-15)
+    single = np.empty(raw.shape, np.float32), np.empty(raw.shape, np.float32)
+    loss.gradient_hessian(y, raw, None, *single)
+    for got, exact in zip(single, (gradient, hessian), strict=True):
+        np.testing.assert_array_equal(got, exact.astype(np.float32))
 
 
 # Estimators.
@@ -341,6 +350,7 @@ def test_inputs_may_be_read_only(rng, losses):
 
 BAD_LABELS = [
     (HalfBinomialLoss(), [0.0, 2.0], ValueError, r"y_true must be in \[0, 1\], got 2.0 at \[1\]"),
+    (BinaryFocalLoss(), [0.0, 0.5], LabelError, r"y_true\[1\] is 0.5"),
     (HalfMultinomialLoss(), [0.0, 3.0], LabelError, r"y_true\[1\] is 3.0"),
     (HalfMultinomialLoss(), [-1.0, 0.0], LabelError, r"y_true\[0\] is -1.0"),
     (HalfMultinomialLoss(), [0.0, 1.5], LabelError, r"y_true\[1\] is 1.5"),
