@@ -26,6 +26,12 @@ THREADS = (2, 3, 8, 64, -1)
 LONG = 64 * CHUNK + 123
 
 
+@pytest.fixture(autouse=True)
+def many_cpus(monkeypatch):
+    """Let threads work on any machine, also where some have to share a CPU."""
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 64)
+
+
 @pytest.fixture
 def shares(monkeypatch):
     """Share even short work, and collect how many threads are asked to."""
@@ -144,6 +150,24 @@ def test_short_work_is_not_shared():
     assert _parallel.share(1000 * size, 8) == 8
 
 
+def test_each_thread_has_a_cpu(monkeypatch):
+    for cpus in (1, 2, 3):
+        monkeypatch.setattr(_parallel, "cpus_allowed", lambda cpus=cpus: cpus)
+        for n_threads in (1, 2, 3, 8):
+            assert _parallel.share(1000, n_threads) == min(cpus, n_threads)
+
+
+def test_short_plain_calls_are_shared_as_well(shares):
+    """Without options the call does not pass through Python, unless threads are to help."""
+    for loss in (ck.binary_cross_entropy_with_logits, ck.cross_entropy):
+        for chunks, expected in ((3, []), (4, [2, 2, 2])):
+            shares.clear()
+            x, y = np.zeros((chunks * CHUNK, 1), np.float32), np.zeros(chunks * CHUNK, int)
+            with ck.threads(2):
+                loss(x[:, 0] if loss is not ck.cross_entropy else x, y)
+            assert shares == expected
+
+
 def test_setting_and_context_decide_where_no_number_is_given(shares):
     x = np.zeros(LONG, np.float32)
     with ck.threads(1):
@@ -232,6 +256,7 @@ def test_the_pool_ends_while_it_works():
 
 
 def use_threads(queue):
+    _parallel.cpus_allowed = lambda: 3
     x = np.linspace(-5, 5, LONG, dtype=np.float32)
     before = _kernels.pool_size()
     same = special.expit(x, n_threads=3).tobytes() == special.expit(x).tobytes()
@@ -367,7 +392,8 @@ import atexit, sys, threading, time, numpy as np
 moment = sys.argv[1]
 if moment == "before":  # the handler runs after that of cekernels
     atexit.register(lambda: special.expit(x, n_threads=3))
-from cekernels import _kernels, special
+from cekernels import _kernels, _parallel, special
+_parallel.cpus_allowed = lambda: 3
 x = np.zeros(3_000_000, np.float32)
 special.expit(x)
 assert _kernels.pool_size() == 0
@@ -552,7 +578,8 @@ def test_workers_follow_the_affinity_of_the_caller(python):
         pytest.skip("one CPU")
     program = """
 import os, time, numpy as np
-from cekernels import special
+from cekernels import _parallel, special
+_parallel.cpus_allowed = lambda: 2
 
 def tasks():
     return set(map(int, os.listdir("/proc/self/task")))
