@@ -9,13 +9,15 @@ import atexit
 from cekernels import _kernels
 
 MIN_CHUNKS = _kernels.MIN_CHUNKS
+cpus_allowed = _kernels.cpus_allowed
 
 atexit.register(_kernels.stop_pool)
 
 
 def share(n_chunks: int, n_threads: int) -> int:
-    """Return how many threads so many chunks are worth."""
-    return min(n_threads, max(1, n_chunks // MIN_CHUNKS))
+    """Return how many threads so many chunks are worth, where each has a CPU."""
+    n_threads = min(n_threads, n_chunks // MIN_CHUNKS)
+    return min(n_threads, cpus_allowed()) if n_threads > 1 else 1
 
 
 def run(job: _kernels.Job, n_threads: int) -> None:

@@ -62,6 +62,11 @@ def active_isa():
     return active.name.decode()
 
 
+def cpus_allowed():
+    """Number of CPUs that the calling thread may use."""
+    return cek_pool_cpus()
+
+
 def pool_size():
     """Number of threads that the pool has started."""
     return cek_pool_size()
@@ -584,8 +589,8 @@ cdef bint is_shared(size_t n_chunks) except -1:
     """Do several threads run so many chunks?"""
     if n_chunks < 2 * CEK_MIN_CHUNKS:
         return False
-    from cekernels._runtime import get_num_threads
-    return get_num_threads() > 1
+    from cekernels import _parallel, _runtime
+    return _parallel.share(n_chunks, _runtime.get_num_threads()) > 1
 
 
 cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, object out):

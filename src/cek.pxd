@@ -181,5 +181,6 @@ cdef extern from "pool.h" nogil:
     bint cek_pool_run(
         cek_task *task, void *context, size_t n_chunks, size_t n_threads
     ) noexcept
+    size_t cek_pool_cpus() noexcept
     size_t cek_pool_size() noexcept
     void cek_pool_stop() noexcept

@@ -224,6 +224,12 @@ int cek_pool_run(cek_task *task, void *context, size_t n_chunks, size_t n_thread
     return counter_get(&call.complete) > 0;
 }
 
+size_t cek_pool_cpus(void)
+{
+    struct place place;
+    return place_find(&place);
+}
+
 size_t cek_pool_size(void)
 {
     mutex_lock(&pool.lock);

@@ -23,6 +23,9 @@ typedef void cek_task(void *context, struct cek_share *share);
 /* Runs a task on at most n_threads threads; returns whether all chunks were taken. */
 int cek_pool_run(cek_task *task, void *context, size_t n_chunks, size_t n_threads);
 
+/* CPUs that the calling thread may use. */
+size_t cek_pool_cpus(void);
+
 /* Workers that there are. */
 size_t cek_pool_size(void);
 

@@ -240,6 +240,7 @@ def make_long_problem(request, rng, dtype):
 def eager_threads(monkeypatch):
     """Share even short work."""
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
 
 
 @pytest.mark.usefixtures("eager_threads")

@@ -283,6 +283,7 @@ def test_nothing_left_to_average(dtype, name):
 @pytest.mark.parametrize("n_classes", [3, 100, 300])
 def test_same_bits(rng, dtype, assert_same_bits, monkeypatch, name, n_classes):
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
     n = LONG // n_classes // 4
     x = rng.normal(0, 4, (n, n_classes)).astype(dtype)
     t, weight = target_rows(rng, x.shape, dtype), rng.uniform(size=n).astype(dtype)

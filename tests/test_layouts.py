@@ -127,6 +127,7 @@ def copies(results):
 def eager_threads(monkeypatch):
     """Share even short work."""
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
 
 
 # Views

@@ -663,6 +663,7 @@ def test_same_bits_of_any_number_of_threads(
     rng, dtype, assert_same_bits, monkeypatch, name, n_classes
 ):
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
     n = LONG // (n_classes or 1)
     x, function, y, _ = bits_problem(name, rng, dtype, n, n_classes)
     want = function(x, y, return_grad=True, n_threads=1)
@@ -674,6 +675,7 @@ def test_same_bits_of_any_number_of_threads(
 @pytest.mark.parametrize("n_classes", [3, 100])
 def test_same_bits_of_hessians(rng, dtype, assert_same_bits, monkeypatch, n_classes):
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
     n = LONG // n_classes // 8
     x, v = rng.normal(0, 3, (2, n, n_classes)).astype(dtype)
     y = rng.integers(0, n_classes, n)
