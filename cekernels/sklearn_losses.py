@@ -403,7 +403,7 @@ def patched() -> Iterator[None]:
     Every ``HalfBinomialLoss`` and ``HalfMultinomialLoss`` that scikit-learn makes inside the block
     does: those of LogisticRegression (solvers lbfgs, newton-cg and newton-cholesky),
     GradientBoostingClassifier, HistGradientBoostingClassifier and of calibration.  Results are the
-    same but for rounding.
+    same but for rounding, which may decide between splits of equal gain.
 
     Raises
     ------
