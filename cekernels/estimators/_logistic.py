@@ -135,7 +135,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     >>> certainty[np.arange(150), y] = 0.9
     >>> model = LogisticRegression(targets="proba").fit(X, certainty)
     >>> model.predict_proba(X[:1]).round(2)
-    array([[0.88, 0.09, 0.03]])
+    array([[0.89, 0.1 , 0.  ]])
     """
 
     __module__ = "cekernels.estimators"
