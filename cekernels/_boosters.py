@@ -139,7 +139,7 @@ class BoosterLoss(ABC):
 class Objective:
     """Gradient and Hessian, as XGBoost and LightGBM ask for them.
 
-    Made by `Binary.for_xgboost` and its relatives.  Both of a library's interfaces are served: that
+    Made by ``Binary.for_xgboost`` and its relatives.  Both of a library's interfaces are served: that
     of ``train`` calls with margins and a data set, that of the estimators with labels, margins and
     weights.
 
@@ -192,7 +192,7 @@ class Objective:
 class Metric:
     """Weighted mean of a loss, as XGBoost and LightGBM ask for it.
 
-    Made by `Binary.metric_for_xgboost` and its relatives.
+    Made by ``Binary.metric_for_xgboost`` and its relatives.
     """
 
     def __init__(self, loss: BoosterLoss, library: Library, name: str) -> None:
@@ -214,7 +214,7 @@ class Metric:
 class CatBoostObjective:
     """Derivatives of the log likelihood, as CatBoost asks for them: of opposite sign.
 
-    Made by `Binary.for_catboost` and `Softmax.for_catboost`.
+    Made by ``Binary.for_catboost`` and `Softmax.for_catboost`.
     """
 
     no_jit = True  # else CatBoost compiles the methods with Numba where that is installed
@@ -247,7 +247,7 @@ class CatBoostObjective:
 class CatBoostMetric:
     """Weighted mean of a loss, as CatBoost asks for it.
 
-    Made by `Binary.metric_for_catboost` and `Softmax.metric_for_catboost`.
+    Made by ``Binary.metric_for_catboost`` and ``Softmax.metric_for_catboost``.
     """
 
     no_jit = True

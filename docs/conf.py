@@ -39,9 +39,6 @@ autosummary_context = {
             "cekernels",
             "cekernels.special",
             "cekernels.metrics",
-            "cekernels.estimators",
-            "cekernels.objectives",
-            "cekernels.sklearn_losses",
             "cekernels.reference",
         )
     }
