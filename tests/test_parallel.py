@@ -115,7 +115,7 @@ def test_same_bits(shares, dtype, assert_same_bits, name):
     call = problem(name, dtype)
     want = call(n_threads=1)
     assert set(shares) == {1}
-    for n_threads in THREADS:
+    for n_threads in (2, 64, -1):
         shares.clear()
         assert_same_bits(call(n_threads=n_threads), want)
         assert set(shares) == {4 if n_threads == -1 else n_threads}
