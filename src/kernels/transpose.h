@@ -15,30 +15,25 @@
 #ifdef CEK_SHUFFLES
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 
-static INLINE quad quad_load(const void *from)
-{
-    quad q;
-    memcpy(&q, from, sizeof q);
-    return q;
-}
-
-static INLINE void quad_store(quad q, void *to)
-{
-    memcpy(to, &q, sizeof q);
-}
-
 static INLINE void transpose_quads(const void *const from[4], void *const to[4])
 {
-    const quad a = quad_load(from[0]), b = quad_load(from[1]);
-    const quad c = quad_load(from[2]), d = quad_load(from[3]);
+    quad a, b, c, d;
+    memcpy(&a, from[0], sizeof a);
+    memcpy(&b, from[1], sizeof b);
+    memcpy(&c, from[2], sizeof c);
+    memcpy(&d, from[3], sizeof d);
     const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
     const quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
     const quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    quad_store(__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), to[0]);
-    quad_store(__builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7), to[1]);
-    quad_store(__builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), to[2]);
-    quad_store(__builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7), to[3]);
+    a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+    memcpy(to[0], &a, sizeof a);
+    memcpy(to[1], &b, sizeof b);
+    memcpy(to[2], &c, sizeof c);
+    memcpy(to[3], &d, sizeof d);
 }
 #else
 static INLINE void transpose_quads(const void *const from[4], void *const to[4])
