@@ -35,7 +35,13 @@ autosummary_ignore_module_all = False
 autosummary_context = {
     "groups": {
         name: public_api.groups(name)
-        for name in ("cekernels", "cekernels.special", "cekernels.metrics", "cekernels.reference")
+        for name in (
+            "cekernels",
+            "cekernels.special",
+            "cekernels.metrics",
+            "cekernels.estimators",
+            "cekernels.reference",
+        )
     }
 }
 # Docstrings may name what has no page here.
