@@ -95,7 +95,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         Iterations of the solver.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where they are strings.
 
     See Also
@@ -124,7 +124,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     array([0, 0])
     >>> model.predict_proba(X[:2]).round(3)
     array([[0.982, 0.018, 0.   ],
-           [0.972, 0.028, 0.   ]])
+           [0.971, 0.029, 0.   ]])
     >>> round(model.score(X, y), 2)
     0.97
 
@@ -135,7 +135,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     >>> certainty[np.arange(150), y] = 0.9
     >>> model = LogisticRegression(targets="proba").fit(X, certainty)
     >>> model.predict_proba(X[:1]).round(2)
-    array([[0.88, 0.09, 0.03]])
+    array([[0.89, 0.1 , 0.  ]])
     """
 
     __module__ = "cekernels.estimators"

@@ -65,7 +65,7 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         The classes.
     n_features_in_ : int
         Number of features, where the classifier knows it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where the classifier knows them.
 
     See Also
@@ -92,11 +92,11 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     >>> X, y = load_digits(return_X_y=True)
     >>> model = TemperatureScaling(GaussianNB(var_smoothing=1e-3)).fit(X[:900], y[:900])
     >>> round(model.temperature_)
-    7
+    27
     >>> round(log_loss(y[900:], model.estimator_.predict_proba(X[900:])), 1)
     3.2
     >>> round(log_loss(y[900:], model.predict_proba(X[900:])), 1)
-    0.8
+    0.9
     """
 
     __module__ = "cekernels.estimators"
