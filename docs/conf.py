@@ -39,6 +39,7 @@ autosummary_context = {
             "cekernels",
             "cekernels.special",
             "cekernels.metrics",
+            "cekernels.estimators",
             "cekernels.reference",
         )
     }
@@ -52,10 +53,11 @@ numpydoc_validation_checks = {
     "ES01",  # one line and its formula can be enough
     "GL01",  # numpydoc 1.8 wants the summary on the second line
 }
-# The functions of cekernels.reference have one line each, fields of a named tuple none, and methods
+# The functions of cekernels.reference have one line each, the fields of named tuples none, and methods
 # are shown by the example of their class.
 numpydoc_validation_exclude = {
     r"^cekernels\.reference\.",
+    r"^cekernels\.estimators\.\w+\.",
     r"^cekernels\.(LinearGrad|LossStats)\.",
     r"^cekernels\.metrics\.(ClassificationMetrics|LossTable|MetricAccumulator|Reliability)\.",
 }

@@ -319,6 +319,17 @@ def test_stream_approaches_fit(rng, n_classes, matrix, monkeypatch):
     assert errors[-1] < (0.2 if matrix else 0.4) * errors[0]
 
 
+@pytest.mark.parametrize("size", [0, 4096])
+def test_penalty_of_a_stream(size, monkeypatch):
+    # Features of 0 have no curvature but the penalty's: 1 / C, once for each pass of four samples.
+    monkeypatch.setattr(_stream, "MAX_PARAMETERS", size)
+    model = LogisticRegression(C=0.5, pass_weight=4.0)
+    for expected in (2.0, 2.0, 3.0, 4.0):
+        model.partial_fit(np.zeros((2, 1)), [0, 1], classes=[0, 1])
+        precision = model._streams[0].precision
+        assert precision.flat[0] == pytest.approx(expected, rel=1e-12)
+
+
 def test_stream_of_one_batch_is_fit(rng):
     X, y = correlated(rng, 500, 3, 3)
     model = LogisticRegression().partial_fit(X, y, classes=[0, 1, 2])

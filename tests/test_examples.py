@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def run_example(tmp_path):
     return run
 
 
+def find_number(output, pattern):
+    return float(re.search(pattern + r"\s+([\d.]+)", output)[1])
+
+
 def test_thirty_steps(run_example):
     header, *rows = [line.split() for line in run_example("thirty_steps.py").splitlines()]
     assert header == ["step", "first", "second", "loss"]
@@ -49,10 +54,7 @@ def test_digits(run_example, tmp_path):
     for package in ("sklearn", "matplotlib", "tqdm"):
         pytest.importorskip(package)
     output = run_example("digits.py", "--out", "plot.png")
-
-    def number(pattern):
-        return float(re.search(pattern + r"\s+([\d.]+)", output)[1])
-
+    number = partial(find_number, output)
     log_loss = number("held-out log loss")
     assert log_loss == pytest.approx(number("by scikit-learn"), rel=0, abs=1e-12)
     assert log_loss < 0.15
@@ -72,4 +74,23 @@ def test_imbalanced_boosting(run_example, tmp_path):
     for precision, loss in focal:
         assert precision > plain[0]
         assert loss < plain[1]
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibration(run_example, tmp_path):
+    for package in ("sklearn", "matplotlib"):
+        pytest.importorskip(package)
+    number = partial(find_number, run_example("calibration.py", "--out", "plot.png"))
+    assert number("temperature") == pytest.approx(3.83, abs=0.01)
+    assert number("log loss after") < 0.5 * number("log loss before")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_text_classification(run_example, tmp_path):
+    for package in ("sklearn", "matplotlib", "tqdm"):
+        pytest.importorskip(package)
+    number = partial(find_number, run_example("text_classification.py", "--out", "plot.png"))
+    assert number("held-out log loss") == pytest.approx(number("by scikit-learn"), rel=1e-3)
+    assert number("held-out log loss") < 1.6
+    assert number("held-out accuracy") > 0.55
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -95,7 +95,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         Iterations of the solver.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where they are strings.
 
     See Also

@@ -65,7 +65,7 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         The classes.
     n_features_in_ : int
         Number of features, where the classifier knows it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where the classifier knows them.
 
     See Also

@@ -38,6 +38,8 @@ def _own_functions(module):
 
 def _title(module_name, value):
     if isinstance(value, type):
+        if module_name == "cekernels.estimators":
+            return "Estimators"
         return "Errors" if issubclass(value, Exception) else "Results"
     defined_in = getattr(value, "__module__", module_name)
     if defined_in == module_name:
