@@ -278,8 +278,9 @@ def use_threads(queue):
 @pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks:DeprecationWarning")
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_child_processes(method, busy):
+def test_child_processes(method, busy, monkeypatch):
     """The parent's workers do not exist in a forked child, and hold its lock when they like."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where a spawned child finds this file
     if busy and method != "fork":
         pytest.skip("nothing is inherited")
     context = multiprocessing.get_context(method)
