@@ -23,6 +23,16 @@
 #include "binary.h"
 #include "vmath.h"
 
+/* a and b, swapped where x is negative or -0.0: what speaks for its sign, and against.  By bits: the
+ * ports that compare are the ones that multiply, and these are always busy. */
+static INLINE void sort_sides(real x, real a, real b, real *right, real *wrong)
+{
+    const bits is_negative = 0 - (to_bits(x) >> (8 * sizeof(bits) - 1));
+    const bits change = (to_bits(a) ^ to_bits(b)) & is_negative;
+    *right = from_bits(to_bits(a) ^ change);
+    *wrong = from_bits(to_bits(b) ^ change);
+}
+
 static NOINLINE void bce_core(const struct cek_binary_args *args, const real *restrict x,
                               const real *restrict q, const real *restrict a,
                               const real *restrict b, size_t n, real *restrict loss,
@@ -33,14 +43,13 @@ static NOINLINE void bce_core(const struct cek_binary_args *args, const real *re
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real size = abs_(x[i]), e = exp_nonpos(-size);
         real far = 1 / (1 + e), near = e * far; /* sigma(|x|), sigma(-|x|) */
-        real above = fma_(-a[i], e, b[i]), below = fma_(b[i], e, -a[i]);
-        int positive = x[i] > 0;
-        real wrong = positive ? b[i] : a[i], weight = a[i] + b[i];
+        real right, wrong, weight = a[i] + b[i];
+        sort_sides(x[i], a[i], b[i], &right, &wrong);
         real linear = wrong == 0 ? 0 : wrong * size; /* 0 even where |x| is inf */
         loss[i] = fma_(weight, log1p_unit(e), linear);
-        grad[i] = scale * far * (positive ? above : below);
+        grad[i] = scale * far * with_sign(fma_(-right, e, wrong), x[i]);
         hess[i] = scale * (weight * fma_(-near, near, near)); /* near (1 - near) */
-        proba[i] = positive ? far : near;
+        proba[i] = x[i] > 0 ? far : near;
     }
 }
 
@@ -59,13 +68,13 @@ static INLINE void bce_total_of(const real *restrict x, const real *restrict y, 
     for (size_t i = 0; i < n / LANES * LANES; i += LANES)
         for (size_t j = 0; j < LANES; j++) {
             real a = y[i + j], b = 1 - a, size = abs_(x[i + j]), e = exp_nonpos(-size);
-            int positive = x[i + j] > 0;
-            real wrong = positive ? b : a;
+            real right, wrong;
+            sort_sides(x[i + j], a, b, &right, &wrong);
             linears[j] += wrong == 0 ? 0 : wrong * size;
             products[j] = fma_(e, 1 + products[j], products[j]);
             if (wanted) {
-                real above = fma_(-a, e, b), below = fma_(b, e, -a);
-                grad[i + j] = scale * (1 / (1 + e)) * (positive ? above : below);
+                real miss = fma_(-right, e, wrong);
+                grad[i + j] = scale * (1 / (1 + e)) * with_sign(miss, x[i + j]);
             }
         }
     for (size_t j = 0; j < LANES; j++) {

@@ -62,8 +62,7 @@ static INLINE real exp_scaled(real x, real cut, bits one)
 {
     real scale, p;
     exp_parts(x, one, &scale, &p);
-    real e = fma_(scale, p, scale);
-    return x < cut ? 0 : e;
+    return zero_if(x < cut, fma_(scale, p, scale));
 }
 
 /* exp(x) for x <= 0 */
