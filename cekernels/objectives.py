@@ -46,8 +46,11 @@ class Binary(BoosterLoss):
 
     .. math::
 
-        L = \sum_i w_i\,[\alpha\,q\,y_i'\,f(x_i) + (1 - \alpha)\,(1 - y_i')\,f(-x_i)],
-        \qquad f(x) = \sigma(-x)^\gamma\,\log(1 + e^{-x})
+        L = \sum_i w_i\,[\alpha\,q\,y_i'\,f(x_i) + (1 - \alpha)\,(1 - y_i')\,f(-x_i)]
+
+    .. math::
+
+        f(x) = \sigma(-x)^\gamma\,\log(1 + e^{-x})
 
     for margin x, smoothed label y', sample weight w and positive weight q: the sum of
     `cekernels.binary_cross_entropy_with_logits`, or with gamma or alpha of

@@ -275,8 +275,9 @@ class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]
 class BinaryFocalLoss(HalfBinomialLoss):
     r"""Binary focal loss as a loss object of scikit-learn.
 
-    .. math:: \ell = \alpha\,y\,f(x) + (1 - \alpha)\,(1 - y)\,f(-x), \qquad
-        f(x) = \sigma(-x)^\gamma\,\log(1 + e^{-x})
+    .. math:: \ell = \alpha\,y\,f(x) + (1 - \alpha)\,(1 - y)\,f(-x)
+
+    .. math:: f(x) = \sigma(-x)^\gamma\,\log(1 + e^{-x})
 
     for raw prediction x, of shape (n,) or (n, 1), and label y, 0 or 1, of shape (n,).  Without
     alpha both of its factors are 1.

@@ -1,5 +1,6 @@
 """Configuration of the documentation: ``sphinx-build -n -W -b html docs docs/_build/html``."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ html_math_renderer = "mathml"
 # Signatures as they are called; the docstrings tell the types.
 autodoc_typehints = "none"
 autosummary_ignore_module_all = False
+toc_object_entries_show_parents = "hide"
 autosummary_context = {
     "groups": {module: public_api.groups(module) for module in public_api.modules()}
 }
@@ -48,6 +50,9 @@ numpydoc_validation_checks = {
 # The functions of cekernels.reference have one line each, the fields of named tuples none; public_api
 # checks the methods.
 numpydoc_validation_exclude = {r"^cekernels\.reference\.", r"\.[A-Z]\w*\."}
+
+# A page would show a progress bar line by line.
+os.environ["TQDM_DISABLE"] = "1"
 
 # sphinx-gallery wants the scripts beside a header, and writes their pictures there.
 for script in (HERE / "_examples").glob("*.py"):

@@ -291,6 +291,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         should be mixed.  `fit` ends the stream, and a call after it starts a new one, of the same
         classes unless others are given.
 
+        References
+        ----------
+        D. J. Spiegelhalter, S. L. Lauritzen, Sequential updating of conditional probabilities on
+        directed graphical structures, 1990.
+
         Examples
         --------
         >>> import numpy as np
