@@ -286,6 +286,11 @@ class Metric:
     name : str
         What the metric is called in the library's reports.
 
+    Raises
+    ------
+    TypeError, ValueError
+        In a call, what the loss raises.
+
     See Also
     --------
     Objective : Derivatives of the loss.
