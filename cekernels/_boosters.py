@@ -62,6 +62,18 @@ class BoosterLoss(ABC):
         -------
         Objective
             Picklable; called by XGBoost.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A factor that is not positive and finite; a negative hess_min.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> grad, hess = Binary().for_xgboost(hess_min=0.5)([0, 1], [0.0, 0.0])
+        >>> grad, hess
+        (array([ 0.5, -0.5], dtype=float32), array([0.5, 0.5], dtype=float32))
         """
         return Objective(self, "xgboost", hess_factor, hess_min)
 
@@ -82,6 +94,18 @@ class BoosterLoss(ABC):
         -------
         Objective
             Picklable; called by LightGBM.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A factor that is not positive and finite; a negative hess_min.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Softmax
+        >>> grad, hess = Softmax().for_lightgbm(hess_factor=1.0)([0], [[0.0, 0.0]])
+        >>> hess
+        array([[0.25, 0.25]], dtype=float32)
         """
         return Objective(self, "lightgbm", hess_factor, hess_min)
 
@@ -92,6 +116,13 @@ class BoosterLoss(ABC):
         -------
         CatBoostObjective
             Picklable; called by CatBoost.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> Binary().for_catboost().calc_ders_range([0.0, 0.0], [0, 1], None)
+        array([[-0.5 , -0.25],
+               [ 0.5 , -0.25]])
         """
         return CatBoostObjective(self)
 
@@ -107,6 +138,12 @@ class BoosterLoss(ABC):
         -------
         Metric
             The weighted mean of the loss, of margins: for training with a custom objective.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> round(Binary().metric_for_xgboost()([0, 1], [0.0, 0.0]), 4)
+        0.6931
         """
         return Metric(self, "xgboost", name)
 
@@ -122,6 +159,12 @@ class BoosterLoss(ABC):
         -------
         Metric
             The weighted mean of the loss, of margins: for training with a custom objective.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> Binary().metric_for_lightgbm("loss")([0, 0], [-1000.0, -1000.0])
+        ('loss', 0.0, False)
         """
         return Metric(self, "lightgbm", name)
 
@@ -132,6 +175,13 @@ class BoosterLoss(ABC):
         -------
         CatBoostMetric
             The weighted mean of the loss.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> total, weight = Binary().metric_for_catboost().evaluate([[0.0, 0.0]], [0, 1], None)
+        >>> round(total, 4), weight
+        (1.3863, 2.0)
         """
         return CatBoostMetric(self)
 
@@ -139,15 +189,46 @@ class BoosterLoss(ABC):
 class Objective:
     """Gradient and Hessian, as XGBoost and LightGBM ask for them.
 
-    Made by ``Binary.for_xgboost`` and its relatives.  Both of a library's interfaces are served: that
-    of ``train`` calls with margins and a data set, that of the estimators with labels, margins and
-    weights.
+    Made by `Binary.for_xgboost`, `Binary.for_lightgbm` and those of `Softmax`.  Both of a library's
+    interfaces are served: that of ``train`` calls with margins and a data set, that of the estimators
+    with labels, margins and weights.
+
+    Parameters
+    ----------
+    loss : Binary or Softmax
+        What is derived.
+    library : {"xgboost", "lightgbm"}
+        Whose conventions.
+    hess_factor : float, optional
+        What the diagonal of the Hessian is multiplied by; as in the library's own objective if not
+        given.
+    hess_min : float, optional
+        The least Hessian, after the factor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A factor that is not positive and finite; a negative hess_min.  In a call, what the loss
+        raises.
+
+    See Also
+    --------
+    Metric : The loss itself, for reports and early stopping.
+    CatBoostObjective : The same for CatBoost.
 
     Notes
     -----
     The results are float32, in the memory order of the margins, which is how both libraries read
     them without a copy.  Their memory is used again in the next round, unless somebody still holds
     them.  Any number of threads may call at once.
+
+    Examples
+    --------
+    >>> from cekernels.objectives import Binary
+    >>> objective = Binary().for_xgboost()
+    >>> grad, hess = objective([0, 1], [0.0, 0.0])
+    >>> grad, hess
+    (array([ 0.5, -0.5], dtype=float32), array([0.25, 0.25], dtype=float32))
     """
 
     def __init__(
@@ -192,7 +273,39 @@ class Objective:
 class Metric:
     """Weighted mean of a loss, as XGBoost and LightGBM ask for it.
 
-    Made by ``Binary.metric_for_xgboost`` and its relatives.
+    Made by `Binary.metric_for_xgboost`, `Binary.metric_for_lightgbm` and those of `Softmax`.  It is
+    called as an `Objective`, and returns the number, or a tuple with the name, as the interface that
+    called expects.
+
+    Parameters
+    ----------
+    loss : Binary or Softmax
+        What is averaged.
+    library : {"xgboost", "lightgbm"}
+        Whose conventions.
+    name : str
+        What the metric is called in the library's reports.
+
+    Raises
+    ------
+    TypeError, ValueError
+        In a call, what the loss raises.
+
+    See Also
+    --------
+    Objective : Derivatives of the loss.
+    CatBoostMetric : The same for CatBoost.
+
+    Notes
+    -----
+    The mean is in float64, and no array of losses is made.
+
+    Examples
+    --------
+    >>> from cekernels.objectives import Binary
+    >>> metric = Binary().metric_for_xgboost("loss")
+    >>> round(metric([0, 1], [0.0, 0.0]), 4)
+    0.6931
     """
 
     def __init__(self, loss: BoosterLoss, library: Library, name: str) -> None:
@@ -214,7 +327,29 @@ class Metric:
 class CatBoostObjective:
     """Derivatives of the log likelihood, as CatBoost asks for them: of opposite sign.
 
-    Made by ``Binary.for_catboost`` and `Softmax.for_catboost`.
+    Made by `Binary.for_catboost` and `Softmax.for_catboost`.
+
+    Parameters
+    ----------
+    loss : Binary or Softmax
+        What is derived.
+
+    See Also
+    --------
+    CatBoostMetric : The loss itself, for reports and early stopping.
+    Objective : The same for XGBoost and LightGBM.
+
+    Notes
+    -----
+    Results are float64.  CatBoost compiles what it is given where Numba is installed; this it leaves
+    as it is.
+
+    Examples
+    --------
+    >>> from cekernels.objectives import Binary
+    >>> Binary().for_catboost().calc_ders_range([0.0, 0.0], [0, 1], None)
+    array([[-0.5 , -0.25],
+           [ 0.5 , -0.25]])
     """
 
     no_jit = True  # else CatBoost compiles the methods with Numba where that is installed
@@ -228,7 +363,27 @@ class CatBoostObjective:
     def calc_ders_range(
         self, approxes: ArrayLike, targets: ArrayLike, weights: ArrayLike | None
     ) -> Array:
-        """Return the first and the second derivative of each sample, as two columns."""
+        """Return the first and the second derivative of each sample, as two columns.
+
+        Parameters
+        ----------
+        approxes : array_like
+            Margins, of shape (n,).
+        targets : array_like
+            Labels, of shape (n,).
+        weights : array_like or None
+            Sample weights, of shape (n,).
+
+        Returns
+        -------
+        ndarray
+            Of shape (n, 2).
+
+        Raises
+        ------
+        TypeError, ValueError
+            What the loss raises.
+        """
         margins, labels, weight = _unpack(targets, approxes, weights)
         result = np.empty((len(margins), 2))
         outputs = {"grad": result[:, 0], "hess": result[:, 1]}
@@ -239,7 +394,29 @@ class CatBoostObjective:
     def calc_ders_multi(
         self, approx: ArrayLike, target: float, weight: float
     ) -> tuple[Array, Array]:
-        """Return the gradient and the Hessian of one sample."""
+        """Return the gradient and the Hessian of one sample.
+
+        Parameters
+        ----------
+        approx : array_like
+            Margins, of shape (C,).
+        target : float
+            Label.
+        weight : float
+            Sample weight.
+
+        Returns
+        -------
+        gradient : ndarray
+            Of shape (C,).
+        hessian : ndarray
+            Of shape (C, C).
+
+        Raises
+        ------
+        TypeError, ValueError
+            What the loss raises.
+        """
         gradient, hessian = self.loss._matrices(np.asarray(approx, np.float64), target, weight)
         return -gradient, -hessian
 
@@ -247,7 +424,29 @@ class CatBoostObjective:
 class CatBoostMetric:
     """Weighted mean of a loss, as CatBoost asks for it.
 
-    Made by ``Binary.metric_for_catboost`` and ``Softmax.metric_for_catboost``.
+    Made by `Binary.metric_for_catboost` and `Softmax.metric_for_catboost`.
+
+    Parameters
+    ----------
+    loss : Binary or Softmax
+        What is averaged.
+
+    See Also
+    --------
+    CatBoostObjective : Derivatives of the loss.
+    Metric : The same for XGBoost and LightGBM.
+
+    Notes
+    -----
+    The sums are in float64, and no array of losses is made.
+
+    Examples
+    --------
+    >>> from cekernels.objectives import Binary
+    >>> metric = Binary().metric_for_catboost()
+    >>> total, weight = metric.evaluate([[0.0, 0.0]], [0, 1], None)
+    >>> round(metric.get_final_error(total, weight), 4)
+    0.6931
     """
 
     no_jit = True
@@ -259,20 +458,61 @@ class CatBoostMetric:
         return f"<mean of {self.loss!r} for CatBoost>"
 
     def is_max_optimal(self) -> bool:
-        """Less is better."""
+        """Tell whether more is better.
+
+        Returns
+        -------
+        bool
+            False.
+        """
         return False
 
     def evaluate(
         self, approxes: Any, target: ArrayLike, weight: ArrayLike | None
     ) -> tuple[float, float]:
-        """Return the sum of the losses and that of the weights; approxes has a row a class."""
+        """Return the sum of the losses and that of the weights.
+
+        Parameters
+        ----------
+        approxes : array_like
+            Margins, of shape (1, n) for two classes, of shape (C, n) for several.
+        target : array_like
+            Labels, of shape (n,).
+        weight : array_like or None
+            Sample weights, of shape (n,).
+
+        Returns
+        -------
+        total : float
+            Sum of the weighted losses.
+        weight : float
+            Sum of the weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            What the loss raises.
+        """
         margins = np.asarray(approxes)
         margins = margins[0] if len(margins) == 1 else margins.T
         stats = self.loss._stats(*_unpack(target, margins, weight))
         return stats.total, stats.weight
 
     def get_final_error(self, error: float, weight: float) -> float:
-        """Return the mean."""
+        """Return the mean.
+
+        Parameters
+        ----------
+        error : float
+            Sum of the weighted losses.
+        weight : float
+            Sum of the weights.
+
+        Returns
+        -------
+        float
+            Their ratio; nan without weights.
+        """
         return error / weight if weight else float("nan")
 
 

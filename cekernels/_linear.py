@@ -59,8 +59,9 @@ class LinearGrad(NamedTuple):
 class LinearProblem:
     """X, targets and options, checked once, for any number of models.
 
-    The methods take `coef` and `intercept` as `linear_cross_entropy` does, and check nothing else.
-    They may run in several threads at once.
+    The methods take `coef` and `intercept` as `linear_cross_entropy` does, and check nothing else;
+    those of second derivatives raise for the options of logits.  They may run in several threads at
+    once.
     """
 
     rows: Rows
@@ -89,6 +90,7 @@ class LinearProblem:
         self, coef: ArrayLike, intercept: ArrayLike | None = None
     ) -> tuple[Any, LinearGrad, Array]:
         """Return the loss, its gradient and the matrix of its second derivatives."""
+        self.targets.check_second_order()
         model, step = self._model(coef, intercept), self._step(self.targets.hessian_size)
         pairs, has_intercept = self.targets.pairs, model.intercept is not None
         for selects in (False, True):
@@ -108,6 +110,7 @@ class LinearProblem:
         v_intercept: ArrayLike | None = None,
     ) -> tuple[Array, Array | None]:
         """Return the product of the Hessian with a direction."""
+        self.targets.check_second_order()
         model, step = self._model(coef, intercept), self._step()
         direction = self._model(v, v_intercept, ("v", "v_intercept"))
         if model.intercept is None and direction.intercept is not None:

@@ -10,6 +10,10 @@ from cekernels._classes import NO_OUTPUTS, ClassProblem
 from cekernels._layout import as_operand, as_vector
 from cekernels._validation import Array
 
+# Options of which the jobs of second derivatives know nothing, with what turns each off: as it is
+# stored, and as it is given.
+FIRST_ORDER = {"z_loss": (0.0, "0"), "softcap": (0.0, "None"), "logit_scale": (1.0, "1")}
+
 
 @dataclass
 class ClassTargets:
@@ -37,6 +41,13 @@ class ClassTargets:
         """Outputs (a, b), a <= b, each pair with its column in the Hessians of rows."""
         n = self.problem.n_classes
         return [(a, b, a * n + b) for a in range(n) for b in range(a, n)]
+
+    def check_second_order(self) -> None:
+        """Raise for options that have a gradient only."""
+        for name, (neutral, given) in FIRST_ORDER.items():
+            value = getattr(self.problem, name)
+            if value != neutral:
+                raise ValueError(f"{name} must be {given} for second derivatives, got {value}")
 
     def loss(self, rows: slice, logits: Array, losses: Array | None, grad: Array | None) -> Any:
         """Return the job that writes losses and gradient, in place of the logits or nowhere."""
@@ -96,6 +107,9 @@ class BinaryTargets:
     def pairs(self) -> list[tuple[int, int, int]]:
         """Outputs (a, b), which are equal here, each with its column in the Hessians of rows."""
         return [(a, a, a) for a in range(self.hessian_size)]
+
+    def check_second_order(self) -> None:
+        """Raise for nothing: all options have second derivatives."""
 
     def loss(self, rows: slice, logits: Array, losses: Array | None, grad: Array | None) -> Any:
         """Return the job that writes losses and gradient, in place of the logits or nowhere."""

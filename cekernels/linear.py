@@ -299,6 +299,11 @@ def linear_cross_entropy_hvp(
     linear_cross_entropy_hessian : The whole matrix.
     cross_entropy_hvp : The same by the logits.
 
+    Notes
+    -----
+    Memory, accuracy and threads are those of `linear_cross_entropy`, with two more arrays of the size
+    of a block's logits.
+
     Examples
     --------
     >>> import numpy as np
@@ -397,8 +402,9 @@ def linear_cross_entropy_hessian(
 
     Notes
     -----
-    The work grows with the square of the coefficients: a matter for some hundreds of them.  A common
-    shift of all classes changes no loss, so the matrix of unpenalised coefficients is singular.
+    The work grows with the square of the coefficients: a matter for some hundreds of them.  The
+    matrix is summed in float64, of products in the dtype of X.  A common shift of all classes changes
+    no loss, so the matrix of unpenalised coefficients is singular.
 
     Examples
     --------
@@ -506,8 +512,13 @@ def linear_binary_cross_entropy(
 ) -> Any:
     r"""Binary cross-entropy of the logits ``X @ coef.T + intercept``, which never exist at once.
 
-    `binary_cross_entropy_with_logits` has the formula of the loss, `linear_cross_entropy` that of
-    the gradient.  With several rows of coef, every sample has as many targets, each for itself.
+    .. math:: x_i = w^T f_i + b, \qquad
+        \frac{\partial L}{\partial w} = \sum_i g_i f_i, \quad
+        \frac{\partial L}{\partial b} = \sum_i g_i, \quad
+        \frac{\partial L}{\partial f_i} = g_i w
+
+    for the features f of each sample and the gradient g of `binary_cross_entropy_with_logits` by its
+    logit x.  With several rows of coef, every sample has as many targets, each for itself.
 
     Parameters
     ----------
@@ -671,6 +682,11 @@ def linear_binary_cross_entropy_hvp(
     linear_binary_cross_entropy_hessian : The whole matrix.
     binary_cross_entropy_hvp : The same by the logits.
 
+    Notes
+    -----
+    Memory, accuracy and threads are those of `linear_cross_entropy`, with two more arrays of the size
+    of a block's logits.
+
     Examples
     --------
     >>> import numpy as np
@@ -767,6 +783,11 @@ def linear_binary_cross_entropy_hessian(
     See Also
     --------
     linear_binary_cross_entropy_hvp : Product with a direction, without the matrix.
+
+    Notes
+    -----
+    The work grows with the square of the features.  The matrix is summed in float64, of products in
+    the dtype of X; beside it there is one block of X times second derivatives.
 
     Examples
     --------

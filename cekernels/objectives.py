@@ -44,8 +44,18 @@ MIN_SHARE = 1e-15
 class Binary(BoosterLoss):
     r"""Binary cross-entropy of margins, or with ``gamma`` the focal loss, for boosting.
 
-    The loss is `binary_cross_entropy_with_logits` or `sigmoid_focal_loss`, summed.  Labels are 0 and
-    1, or probabilities between them.
+    .. math::
+
+        L = \sum_i w_i\,[\alpha\,q\,y_i'\,f(x_i) + (1 - \alpha)\,(1 - y_i')\,f(-x_i)]
+
+    .. math::
+
+        f(x) = \sigma(-x)^\gamma\,\log(1 + e^{-x})
+
+    for margin x, smoothed label y', sample weight w and positive weight q: the sum of
+    `cekernels.binary_cross_entropy_with_logits`, or with gamma or alpha of
+    `cekernels.sigmoid_focal_loss`.  Without alpha both of its factors are 1.  Margins, labels and
+    weights have shape (n,); labels are 0 and 1, or probabilities between them.
 
     Parameters
     ----------
@@ -59,7 +69,7 @@ class Binary(BoosterLoss):
     alpha : float, optional
         In [0, 1]: weight of the positive class, 1 - alpha that of the negative one.
     n_threads : int, optional
-        As in `set_num_threads`, for the calls of this objective.
+        As in `cekernels.set_num_threads`, for the calls of this objective.
 
     Raises
     ------
@@ -76,6 +86,14 @@ class Binary(BoosterLoss):
     The Hessian of a focal loss is negative where a prediction is wrong and sure of it.  With the focal
     loss as :math:`\varphi(\ell)` of the cross-entropy, boosting gets :math:`\varphi'(\ell)\,p (1 - p)`,
     the part of the Hessian that is never negative.
+
+    Gradients have the accuracy of the functions, and so have Hessians without gamma.  They are written
+    where the library reads them, by way of a block of rows where it reads another dtype than that of
+    its margins.
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
 
     Examples
     --------
@@ -121,7 +139,19 @@ class Binary(BoosterLoss):
         Returns
         -------
         float
-            Log-odds of the weighted and smoothed labels; gamma has no influence on it.
+            Log-odds of the weighted and smoothed labels; gamma has no influence on it.  Labels of one
+            class alone count as a share of 1e-15 of the other.
+
+        Raises
+        ------
+        ValueError
+            Labels of another shape, none, or outside [0, 1]; weights of another shape.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> round(Binary(pos_weight=2.0).init_score([0, 0, 0, 1]), 4)
+        -0.4055
         """
         y = _as_labels(labels)
         check_fractions(y, "labels")
@@ -144,7 +174,13 @@ class Binary(BoosterLoss):
         Returns
         -------
         ndarray
-            Of shape (n,).
+            Of shape (n,) and the dtype of margins: `cekernels.special.expit` of them.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Binary
+        >>> Binary().predict_proba([0.0, 2.0]).round(4)
+        array([0.5   , 0.8808])
         """
         result: Array = special.expit(margins)
         return result
@@ -223,15 +259,21 @@ class Binary(BoosterLoss):
 class Softmax(BoosterLoss):
     r"""Softmax cross-entropy of margins, or with ``gamma`` the focal loss, for boosting.
 
-    The loss is `cross_entropy` or `softmax_focal_loss`, summed.  Labels are integers in [0, C), of
-    any dtype.
+    .. math::
+
+        L = \sum_i \omega_i\,\varphi(-\log p_{i, y_i}), \qquad \varphi(l) = (1 - e^{-l})^\gamma\,l
+
+    for label y, the softmax p of the margins and :math:`\omega`, sample weight times class weight: the
+    sum of `cekernels.cross_entropy`, which tells what smoothing and soft targets make of it, or with
+    gamma of `cekernels.softmax_focal_loss`.  Margins have shape (n, C), labels and weights (n,);
+    labels are integers in [0, C), of any dtype.
 
     Parameters
     ----------
     label_smoothing : float
         In [0, 1]: moves the labels towards the uniform distribution over the classes.
     class_weight : array_like, dict or "balanced", optional
-        As in `cross_entropy`; ``"balanced"`` counts the labels of each call.
+        As in `cekernels.cross_entropy`; ``"balanced"`` counts the labels of each call.
     gamma : float
         In [0, 1000]: how fast the loss fades out where the prediction is right.  Without smoothing
         and soft_targets.
@@ -239,7 +281,7 @@ class Softmax(BoosterLoss):
         Probabilities of the classes, of shape (n, C): they take the place of the labels of the
         training data, row by row.  Metrics keep to the labels.
     n_threads : int, optional
-        As in `set_num_threads`, for the calls of this objective.
+        As in `cekernels.set_num_threads`, for the calls of this objective.
 
     Raises
     ------
@@ -260,7 +302,15 @@ class Softmax(BoosterLoss):
     :math:`\varphi'(\ell)\,(\mathrm{diag}(p) - p\,p^T)`, the part of the Hessian that is never negative,
     or its diagonal.
 
+    Gradients have the accuracy of the functions, and so have Hessians without gamma.  They are written
+    where the library reads them, by way of a block of rows where it reads another dtype than that of
+    its margins.
+
     CatBoost asks for one sample at a time, in Python: some 50 microseconds for each in every round.
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
 
     Examples
     --------
@@ -315,7 +365,20 @@ class Softmax(BoosterLoss):
         -------
         ndarray
             Logarithms of the weighted and smoothed shares of the classes, of shape (n_classes,);
-            gamma has no influence on them.
+            gamma has no influence on them.  The share of a class without labels counts as 1e-15.
+
+        Raises
+        ------
+        LabelError
+            A label that is no class.
+        ValueError
+            Labels of another shape, or none; weights of another shape.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Softmax
+        >>> Softmax().init_score([0, 0, 0, 1], n_classes=2).round(4)
+        array([-0.2877, -1.3863])
         """
         codes = as_codes(_as_labels(labels), n_classes, "labels")
         weight = None if sample_weight is None else np.asarray(sample_weight)
@@ -340,7 +403,13 @@ class Softmax(BoosterLoss):
         Returns
         -------
         ndarray
-            Of shape (n, C).
+            Of shape (n, C) and the dtype of margins: `cekernels.special.softmax` of each row.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Softmax
+        >>> Softmax().predict_proba([[0.0, 0.0, 1.0]]).round(4)
+        array([[0.2119, 0.2119, 0.5761]])
         """
         result: Array = special.softmax(margins, axis=1)
         return result
@@ -357,6 +426,13 @@ class Softmax(BoosterLoss):
         ------
         ValueError
             With soft_targets or balanced classes: CatBoost asks for one sample at a time.
+
+        Examples
+        --------
+        >>> from cekernels.objectives import Softmax
+        >>> gradient, _ = Softmax().for_catboost().calc_ders_multi([0.0, 0.0], 0.0, 1.0)
+        >>> gradient
+        array([ 0.5, -0.5])
         """
         if self.soft_targets is not None or isinstance(self.class_weight, str):
             option = "class_weight='balanced'" if self.soft_targets is None else "soft_targets"

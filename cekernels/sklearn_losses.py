@@ -214,23 +214,33 @@ class MultinomialKernels(Kernels):
 
 
 class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]
-    """Half the binomial deviance, which is binary cross-entropy, as a loss object of scikit-learn.
+    r"""Half the binomial deviance, which is binary cross-entropy, as a loss object of scikit-learn.
+
+    .. math:: \ell = \log(1 + e^x) - y\,x
+
+    for raw prediction x, of shape (n,) or (n, 1), and label y in [0, 1], of shape (n,).
 
     Parameters
     ----------
     sample_weight : ndarray, optional
         Not used: part of the interface.
 
+    Raises
+    ------
+    TypeError, ValueError
+        In its methods: labels outside [0, 1], arrays of unequal lengths.
+
     See Also
     --------
     HalfMultinomialLoss : The same for several classes.
     BinaryFocalLoss : Binary focal loss.
+    cekernels.binary_cross_entropy_with_logits : The function.
 
     Notes
     -----
     All methods and attributes are those of ``sklearn._loss.HalfBinomialLoss`` of the installed
-    version.  The values are, too, but for what scikit-learn loses in the tails; labels outside [0, 1]
-    and arrays of unequal lengths are a ValueError.
+    version.  So are the values, but for what scikit-learn loses in the tails: here they have the
+    accuracy of the function.
 
     Examples
     --------
@@ -263,7 +273,14 @@ class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]
 
 
 class BinaryFocalLoss(HalfBinomialLoss):
-    """Binary focal loss as a loss object of scikit-learn.
+    r"""Binary focal loss as a loss object of scikit-learn.
+
+    .. math:: \ell = \alpha\,y\,f(x) + (1 - \alpha)\,(1 - y)\,f(-x)
+
+    .. math:: f(x) = \sigma(-x)^\gamma\,\log(1 + e^{-x})
+
+    for raw prediction x, of shape (n,) or (n, 1), and label y, 0 or 1, of shape (n,).  Without
+    alpha both of its factors are 1.
 
     Parameters
     ----------
@@ -274,14 +291,25 @@ class BinaryFocalLoss(HalfBinomialLoss):
     alpha : float, optional
         In [0, 1]: weight of the positive class, 1 - alpha that of the negative one.
 
+    Raises
+    ------
+    TypeError, ValueError
+        A gamma or alpha out of range; in its methods, labels that are not 0 or 1, arrays of unequal
+        lengths.
+
     See Also
     --------
+    MultinomialFocalLoss : The same for several classes.
     cekernels.sigmoid_focal_loss : The function.
 
     Notes
     -----
     ``gradient_hessian`` gives the part of the Hessian that is never negative, as
     `cekernels.objectives.Binary` does.
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
 
     Examples
     --------
@@ -305,7 +333,11 @@ class BinaryFocalLoss(HalfBinomialLoss):
 
 
 class HalfMultinomialLoss(_theirs.HalfMultinomialLoss):  # type: ignore[misc]
-    """Softmax cross-entropy as a loss object of scikit-learn.
+    r"""Softmax cross-entropy as a loss object of scikit-learn.
+
+    .. math:: \ell = \log \sum_c e^{x_c} - x_y
+
+    for raw predictions x, of shape (n, C), and label y in [0, C), of shape (n,) and any dtype.
 
     Parameters
     ----------
@@ -314,16 +346,24 @@ class HalfMultinomialLoss(_theirs.HalfMultinomialLoss):  # type: ignore[misc]
     n_classes : int
         Number of classes.
 
+    Raises
+    ------
+    LabelError
+        In its methods: a label that is no class.
+    TypeError, ValueError
+        In its methods: arrays of unequal lengths.
+
     See Also
     --------
     HalfBinomialLoss : The same for two classes with one raw prediction.
     MultinomialFocalLoss : Focal loss of labels.
+    cekernels.cross_entropy : The function.
 
     Notes
     -----
     All methods and attributes are those of ``sklearn._loss.HalfMultinomialLoss`` of the installed
-    version.  The values are, too, but for what scikit-learn loses in the tails; labels that are no
-    class and arrays of unequal lengths are an error, where scikit-learn reads beyond its arrays.
+    version.  So are the values, but for what scikit-learn loses in the tails: here they have the
+    accuracy of the function.  Where labels or lengths are wrong, scikit-learn reads beyond its arrays.
 
     Examples
     --------
@@ -357,7 +397,11 @@ class HalfMultinomialLoss(_theirs.HalfMultinomialLoss):  # type: ignore[misc]
 
 
 class MultinomialFocalLoss(HalfMultinomialLoss):
-    """Focal loss of labels as a loss object of scikit-learn.
+    r"""Focal loss of labels as a loss object of scikit-learn.
+
+    .. math:: \ell = \varphi(-\log p_y), \qquad \varphi(l) = (1 - e^{-l})^\gamma\,l
+
+    for the softmax p of raw predictions of shape (n, C), and label y in [0, C), of shape (n,).
 
     Parameters
     ----------
@@ -368,14 +412,35 @@ class MultinomialFocalLoss(HalfMultinomialLoss):
     gamma : float
         In [0, 1000]: how fast the loss fades out where the prediction is right.
 
+    Raises
+    ------
+    LabelError
+        In its methods: a label that is no class.
+    TypeError, ValueError
+        A gamma out of range; in its methods, arrays of unequal lengths.
+
     See Also
     --------
+    BinaryFocalLoss : The same for two classes with one raw prediction.
     cekernels.softmax_focal_loss : The function.
 
     Notes
     -----
     ``gradient_hessian`` gives the part of the Hessian's diagonal that is never negative, as
     `cekernels.objectives.Softmax` does.
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cekernels.sklearn_losses import MultinomialFocalLoss
+    >>> loss = MultinomialFocalLoss(n_classes=3, gamma=2.0)
+    >>> y, raw = np.array([0.0, 2.0]), np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> round(float(loss(y_true=y, raw_prediction=raw)), 4)
+    0.0991
     """
 
     def __init__(
@@ -405,10 +470,20 @@ def patched() -> Iterator[None]:
     GradientBoostingClassifier, HistGradientBoostingClassifier and of calibration.  Results are the
     same but for rounding, which may decide between splits of equal gain.
 
+    Yields
+    ------
+    None
+        Nothing: what changes is scikit-learn.
+
     Raises
     ------
     RuntimeError
         Where scikit-learn has not got what is to be replaced.
+
+    See Also
+    --------
+    HalfBinomialLoss : For an estimator that takes a loss object.
+    HalfMultinomialLoss : The same for several classes.
 
     Notes
     -----

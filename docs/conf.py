@@ -1,5 +1,6 @@
 """Configuration of the documentation: ``sphinx-build -n -W -b html docs docs/_build/html``."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ version = release = cekernels.__version__
 extensions = [
     "mathml",
     "numpydoc",
+    "public_api",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_design",
@@ -32,17 +34,9 @@ html_math_renderer = "mathml"
 # Signatures as they are called; the docstrings tell the types.
 autodoc_typehints = "none"
 autosummary_ignore_module_all = False
+toc_object_entries_show_parents = "hide"
 autosummary_context = {
-    "groups": {
-        name: public_api.groups(name)
-        for name in (
-            "cekernels",
-            "cekernels.special",
-            "cekernels.metrics",
-            "cekernels.estimators",
-            "cekernels.reference",
-        )
-    }
+    "groups": {module: public_api.groups(module) for module in public_api.modules()}
 }
 # Docstrings may name what has no page here.
 nitpick_ignore_regex = [("py:obj", r"_\w+|(numpy|scipy|sklearn)\..*")]
@@ -53,14 +47,12 @@ numpydoc_validation_checks = {
     "ES01",  # one line and its formula can be enough
     "GL01",  # numpydoc 1.8 wants the summary on the second line
 }
-# The functions of cekernels.reference have one line each, the fields of named tuples none, and methods
-# are shown by the example of their class.
-numpydoc_validation_exclude = {
-    r"^cekernels\.reference\.",
-    r"^cekernels\.estimators\.\w+\.",
-    r"^cekernels\.(LinearGrad|LossStats)\.",
-    r"^cekernels\.metrics\.(ClassificationMetrics|LossTable|MetricAccumulator|Reliability)\.",
-}
+# The functions of cekernels.reference have one line each, the fields of named tuples none; public_api
+# checks the methods.
+numpydoc_validation_exclude = {r"^cekernels\.reference\.", r"\.[A-Z]\w*\."}
+
+# A page would show a progress bar line by line.
+os.environ["TQDM_DISABLE"] = "1"
 
 # sphinx-gallery wants the scripts beside a header, and writes their pictures there.
 for script in (HERE / "_examples").glob("*.py"):

@@ -83,7 +83,7 @@ print(f"held-out accuracy  {accuracies[best]:.4f}")
 # On the right, the words that speak most for four of the subjects.
 
 plt.switch_backend("Agg")
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 5.2), layout="constrained")
 
 left.plot(strengths, losses, "C0-", label="cekernels")
 left.plot(strengths, peer_losses, "C1o", mfc="none", label="scikit-learn")
@@ -103,9 +103,10 @@ for row, subject in enumerate(shown):
         right.annotate(
             vocabulary[word],
             (0, place),
-            (4, -1),
+            (4, 0),
             textcoords="offset points",
-            va="center",
+            va="center_baseline",
+            fontsize=8,
             color="w",
         )
 right.set(title="Telling words", xlabel="coefficient")

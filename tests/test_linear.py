@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cekernels as ck
-from cekernels import _linear_rows, _linear_sums, reference
+from cekernels import _linear, _linear_rows, _linear_sums, reference
 
 sparse = pytest.importorskip("scipy.sparse")
 
@@ -339,6 +339,26 @@ def test_finite_differences(rng):
         assert np.sum(getattr(grad, name) * direction) == pytest.approx(slope, abs=DIFFERENCE_ERROR)
 
 
+@pytest.mark.usefixtures("isa", "small_blocks")
+@pytest.mark.parametrize("n_classes", [4, 40])
+def test_second_derivatives_of_allowed_classes(rng, dtype, n_classes):
+    X, coef, intercept = problem(rng, dtype, outputs=(n_classes,))
+    labels, allowed = rng.integers(0, n_classes, MANY), rng.random((MANY, n_classes)) < 0.7
+    allowed[np.arange(MANY), labels] = True
+    v, shift = rng.standard_normal(coef.shape), rng.standard_normal(intercept.shape)
+    masked = _linear.class_linear_problem(
+        _linear_rows.as_rows(X), n_classes, labels, where=allowed, label_smoothing=0.1
+    )
+    logits = np.where(allowed, X @ coef.T.astype(np.float64) + intercept, -INF)
+    products = reference.cross_entropy_hvp(logits, labels, X @ v.T + shift)
+    by_coef, by_intercept = masked.hvp(coef, intercept, v, shift)
+    assert_close(by_coef, products.T @ X, dtype, "hvp")
+    assert_close(by_intercept, products.sum(axis=0), dtype, "hvp")
+    _, _, hessian = masked.hessian(coef, intercept)
+    got = hessian @ np.concatenate([v.ravel(), shift])
+    assert_close(got, np.append(products.T @ X, products.sum(axis=0)), dtype, "hessian")
+
+
 def test_many_shapes(rng, dtype):
     for n, p, n_classes in [(0, 3, 2), (1, 3, 2), (1, 1, 1), (9, 0, 3), (300, 2, 70), (40, 70, 2)]:
         X, coef, intercept = problem(rng, dtype, n, p, (n_classes,))
@@ -501,6 +521,22 @@ def test_errors_of_binary_targets():
         ck.linear_binary_cross_entropy(X, W, [0, 1, 1])
     with pytest.raises(ValueError, match=r"^intercept must have shape \(\), got \(1,\)$"):
         ck.linear_binary_cross_entropy(X, W[0], [0, 1, 1], intercept=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "value"),
+    [("z_loss", 0, 0.5), ("softcap", None, 3.0), ("logit_scale", 1, 2.0)],
+)
+def test_options_without_second_derivatives(name, allowed, value):
+    rows, message = _linear_rows.as_rows(X), f"{name} must be {allowed} for second derivatives, got"
+    derived = _linear.class_linear_problem(rows, 4, Y, **{name: allowed})
+    refused = _linear.class_linear_problem(rows, 4, Y, **{name: value})
+    np.testing.assert_array_equal(derived.hvp(W, None, W)[0], np.zeros((4, 2)))
+    assert derived.hessian(W)[2].shape == (8, 8)
+    assert refused.loss_grad(W)[1].coef.shape == W.shape
+    for call_it in (lambda: refused.hvp(W, None, W), lambda: refused.hessian(W)):
+        with pytest.raises(ValueError, match=f"^{message} {value}$"):
+            call_it()
 
 
 def test_errors_of_second_derivatives():

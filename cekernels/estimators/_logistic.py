@@ -204,6 +204,17 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         -------
         LogisticRegression
             The model itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or an array of the wrong type, shape or value; targets that are not what
+            `targets` says.
+
+        Warns
+        -----
+        ConvergenceWarning
+            After `max_iter` iterations, an element of the gradient larger than `tol`.
         """
         problem = self._problem(X, y, sample_weight)
         starts = self._starts(problem) if self.warm_start and hasattr(self, "coef_") else None
@@ -266,13 +277,36 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         LogisticRegression
             The model itself.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`; also for a first call without classes, for other classes in a later one, for
+            balanced classes, and for a model without a penalty.
+
         Notes
         -----
         P is a matrix up to 4096 parameters, and a diagonal beyond: then one pass is less close to
         `fit`, and more passes approach it more slowly.  Intercepts start with a precision of 0.01,
-        since a batch may be of one class; but what such a batch teaches is soon unlearnt, so batches should
-        be mixed.  `fit` ends the stream, and a call after it starts a new
-        one, of the same classes unless others are given.
+        since a batch may be of one class; but what such a batch teaches is soon unlearnt, so batches
+        should be mixed.  `fit` ends the stream, and a call after it starts a new one, of the same
+        classes unless others are given.
+
+        References
+        ----------
+        D. J. Spiegelhalter, S. L. Lauritzen, Sequential updating of conditional probabilities on
+        directed graphical structures, 1990.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from cekernels.estimators import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = LogisticRegression()
+        >>> for batch in np.random.default_rng(0).permutation(150).reshape(5, 30):
+        ...     model = model.partial_fit(X[batch], y[batch], classes=[0, 1, 2])
+        >>> round(model.score(X, y), 2)
+        0.97
         """
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all data: give weights in a dict")

@@ -140,6 +140,11 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         -------
         TemperatureScaling
             The model itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or an array of the wrong type, shape or value; what the classifier raises.
         """
         X, y = indexable(X, y)
         y = column_or_1d(y, warn=True)
