@@ -59,16 +59,16 @@ class Instruction(NamedTuple):
 
 def functions(text):
     """Return the instructions of every function of a disassembly, by name."""
-    found = {}
+    found, code = {}, []
     for line in text.splitlines():
-        if match := re.match(r"[0-9a-f]+ <(.+)>:$", line):
-            code = found.setdefault(match[1], [])
+        if match := re.match(r"\s+([0-9a-f]+):\s+(?![A-Z])([\w.]+)\s*(.*)", line):
+            operands = match[3].partition(" # ")[0].rstrip()
+            code.append(Instruction(int(match[1], 16), match[2], operands))
         elif match := re.match(r"\s+[0-9a-f]+:\s+[A-Z]\w+\s+([\w.]+)", line):
             if re.match(r"call|blr?$", code[-1].mnemonic):
                 code[-1] = code[-1]._replace(operands=match[1])
-        elif match := re.match(r"\s+([0-9a-f]+):\s+([\w.]+)\s*(.*)", line):
-            operands = match[3].partition(" # ")[0].rstrip()
-            code.append(Instruction(int(match[1], 16), match[2], operands))
+        elif match := re.match(r"[0-9a-f]+ <(.+)>:$", line):
+            code = found.setdefault(match[1], [])
     return found
 
 
