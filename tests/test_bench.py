@@ -380,13 +380,13 @@ class TestCommand:
 
     def test_every_installed_system_gives_the_right_answer(self, tmp_path):
         pytest.importorskip("tqdm")
-        done = self.run("--quick", "--rounds=1", f"--out={tmp_path}")
+        without_plots = "sys.modules['matplotlib'] = None;"
+        done = self.run("--quick", "--rounds=1", f"--out={tmp_path}", first=without_plots)
         assert done.returncode == 0, done.stderr
         written = json.loads((tmp_path / "quick.json").read_text())
         rows = [row for case in written["cases"] for row in case["rows"]]
         installed = {name for name, module in peers.MODULES.items() if find_spec(module)}
         assert [row for row in rows if row["error"]] == []
-        assert (tmp_path / "quick-bce.png").exists() == (find_spec("matplotlib") is not None)
         assert installed - set(written["missing"]) <= {row["peer"] for row in rows}
 
     def test_no_such_case(self):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -232,6 +233,7 @@ def test_compare_of_the_benchmark(tmp_path):
     assert done.stdout.splitlines()[-1] == "forced: True"
     refusal = done.stderr.partition("these runs cannot be compared, unless with --force:\n")[2]
     assert refusal.startswith("  processor: Abacus 3000 then, ")
+    assert (tmp_path / "quick-bce.png").exists() == (find_spec("matplotlib") is not None)
 
 
 class TestGoals:

@@ -1,5 +1,6 @@
 """The examples run as a newcomer would run them, and print the numbers that they should."""
 
+import json
 import re
 import subprocess
 import sys
@@ -24,25 +25,80 @@ SECOND = [
 ]
 
 
-@pytest.fixture
-def run_example(tmp_path):
-    """Run an example in an empty folder and return what it prints."""
+# The examples that draw, with what is replaced lest they take long.
+SHORTER = {
+    "digits.py": {},
+    "calibration.py": {},
+    "imbalanced_boosting.py": {},
+    "text_classification.py": {"np.logspace(-1, 3, 5)": "np.logspace(1, 1, 1)"},
+}
+# Imports take as long as most examples: one process runs all.
+PROGRAM = """
+import contextlib, io, json, runpy, sys, traceback
+done = {}
+for name in sys.argv[1:]:
+    sys.argv = [name, "--out", name + ".png"]
+    out, error = io.StringIO(), ""
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(name, run_name="__main__")
+    except BaseException:
+        error = traceback.format_exc()
+    done[name] = out.getvalue(), error
+print(json.dumps(done))
+"""
 
-    def run(name, *args):
-        command = [sys.executable, EXAMPLES / name, *args]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    return run
+def run(folder, *command):
+    """Run Python in a folder and return what it prints."""
+    command = [sys.executable, *command]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Run the examples that draw, made shorter, and return their folder and what they print."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name, changes in SHORTER.items():
+        source = (EXAMPLES / name).read_text(encoding="utf-8")
+        for old, new in changes.items():
+            assert source.count(old) == 1, f"{name} has not one {old}"
+            source = source.replace(old, new)
+        (folder / name).write_text(source, encoding="utf-8")
+    return folder, json.loads(run(folder, "-c", PROGRAM, *SHORTER))
+
+
+@pytest.fixture(params=["together", pytest.param("alone", marks=pytest.mark.slow)])
+def run_example(request, tmp_path):
+    """Return what an example prints that draws a plot: as it is, or made shorter."""
+    for package in ("sklearn", "matplotlib", "tqdm"):
+        pytest.importorskip(package)
+
+    def run_example(name):
+        if request.param == "alone":
+            output, plot = (
+                run(tmp_path, EXAMPLES / name, "--out", "plot.png"),
+                tmp_path / "plot.png",
+            )
+        else:
+            folder, done = request.getfixturevalue("together")
+            (output, error), plot = done[name], folder / f"{name}.png"
+            assert not error, error
+        assert plot.read_bytes().startswith(b"\x89PNG")
+        return output
+
+    return run_example
 
 
 def find_number(output, pattern):
     return float(re.search(pattern + r"\s+([\d.]+)", output)[1])
 
 
-def test_thirty_steps(run_example):
-    header, *rows = [line.split() for line in run_example("thirty_steps.py").splitlines()]
+def test_thirty_steps(tmp_path):
+    output = run(tmp_path, EXAMPLES / "thirty_steps.py")
+    header, *rows = [line.split() for line in output.splitlines()]
     assert header == ["step", "first", "second", "loss"]
     assert [row[:3] for row in rows] == [
         [str(step), first, second]
@@ -50,10 +106,8 @@ def test_thirty_steps(run_example):
     ]
 
 
-def test_digits(run_example, tmp_path):
-    for package in ("sklearn", "matplotlib", "tqdm"):
-        pytest.importorskip(package)
-    output = run_example("digits.py", "--out", "plot.png")
+def test_digits(run_example):
+    output = run_example("digits.py")
     number = partial(find_number, output)
     log_loss = number("held-out log loss")
     assert log_loss == pytest.approx(number("by scikit-learn"), rel=0, abs=1e-12)
@@ -61,36 +115,26 @@ def test_digits(run_example, tmp_path):
     assert number("held-out accuracy") >= 0.95
     assert 0 < number("cekernels") < 100
     assert re.search(r"% of that, \d+\.\d ns a logit", output)
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_imbalanced_boosting(run_example, tmp_path):
-    for package in ("sklearn", "matplotlib", "tqdm"):
-        pytest.importorskip(package)
-    output = run_example("imbalanced_boosting.py", "--out", "plot.png")
+def test_imbalanced_boosting(run_example):
+    output = run_example("imbalanced_boosting.py")
     rows = re.findall(r"^(log loss|focal, gamma \d) +(0\.\d+) +(0\.\d+)$", output, re.MULTILINE)
     plain, *focal = [(float(precision), float(loss)) for _, precision, loss in rows]
     assert len(focal) == 2
     for precision, loss in focal:
         assert precision > plain[0]
         assert loss < plain[1]
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_calibration(run_example, tmp_path):
-    for package in ("sklearn", "matplotlib"):
-        pytest.importorskip(package)
-    number = partial(find_number, run_example("calibration.py", "--out", "plot.png"))
+def test_calibration(run_example):
+    number = partial(find_number, run_example("calibration.py"))
     assert number("temperature") == pytest.approx(3.83, abs=0.01)
     assert number("log loss after") < 0.5 * number("log loss before")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_text_classification(run_example, tmp_path):
-    for package in ("sklearn", "matplotlib", "tqdm"):
-        pytest.importorskip(package)
-    number = partial(find_number, run_example("text_classification.py", "--out", "plot.png"))
+def test_text_classification(run_example):
+    number = partial(find_number, run_example("text_classification.py"))
     assert number("held-out log loss") == pytest.approx(number("by scikit-learn"), rel=1e-3)
     assert number("held-out log loss") < 1.6
     assert number("held-out accuracy") > 0.55
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

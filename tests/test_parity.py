@@ -116,7 +116,7 @@ def _docstrings(name):
 def _names(dtype, ignored):
     """Return the arrays of the page, with more rows."""
     rng = np.random.default_rng(0)
-    n, classes = 48, 3
+    n, classes = 24, 3
     real = {
         "x": 2 * rng.standard_normal((n, classes)),
         "z": 2 * rng.standard_normal(n),
