@@ -27,7 +27,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import cekernels
-from cekernels.estimators import LogisticRegression, TemperatureScaling, _metric, _solvers, _stream
+from cekernels.estimators import (
+    LogisticRegression,
+    TemperatureScaling,
+    _data,
+    _metric,
+    _solvers,
+    _stream,
+)
 
 # Of coefficients, absolute, between two solutions of a tight tolerance.
 SAME = 1e-6
@@ -153,6 +160,20 @@ def test_diagonal_scaling(solver, monkeypatch):
         X, y = data(name)
         model = LogisticRegression(solver=solver, **TIGHT).fit(X, y)
         assert_same(model, peer().fit(X, y))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+@pytest.mark.parametrize("make", [np.asarray, np.asfortranarray, scipy.sparse.csr_array])
+def test_common_matrix(rng, make, solver, monkeypatch):
+    monkeypatch.setattr(_metric, "MAX_ELEMENTS", 0)
+    monkeypatch.setattr(_data, "COPIED", 0)
+    monkeypatch.setattr(_metric, "CHUNK_BYTES", 1000)
+    X, y = correlated(rng, 3000, 4, 5)
+    is_kept = (y != 1) | (rng.random(3000) < 0.05)  # a rare class
+    X, y = X[is_kept], y[is_kept]
+    model = LogisticRegression(solver=solver, **TIGHT).fit(make(X), y)
+    assert_same(model, peer().fit(X, y))
+    assert model.n_iter_[0] < 30
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}])

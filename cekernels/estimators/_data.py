@@ -10,6 +10,9 @@ from cekernels._linear_rows import as_rows
 from cekernels._validation import Array
 from cekernels.losses import binary_cross_entropy_with_logits, cross_entropy
 
+# Bytes of some rows up to which they are copied, to be next to each other in a cache.
+COPIED = 1 << 21
+
 
 @dataclass(frozen=True)
 class Data:
@@ -40,14 +43,16 @@ class Data:
         return self.n_outputs, self.X.shape[1] + self.fit_intercept
 
     def every(self, step: int) -> "Data":
-        """Return each step-th row, in new memory if that is not all of them."""
+        """Return each step-th row, in new memory if it is little, or BLAS could not read them."""
         if step == 1:
             return self
         X = self.X[::step]
+        is_dense = isinstance(X, np.ndarray)
+        is_copied = is_dense and (X.nbytes <= COPIED or not self.X.flags.c_contiguous)
         weight = None if self.sample_weight is None else self.sample_weight[::step]
         return replace(
             self,
-            X=np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X,
+            X=np.ascontiguousarray(X) if is_copied else X,
             targets=self.targets[::step],
             sample_weight=weight,
             weight=self.weight * X.shape[0] / self.X.shape[0],

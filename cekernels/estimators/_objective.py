@@ -54,17 +54,16 @@ class Prior:
         else:
             matrix += self.precision
 
-    def block(self, index: Array, has_intercept: bool) -> Array:
-        """Return the Hessian for some parameters, coefficients and at most one intercept."""
-        block = np.zeros((len(index), len(index)))
-        np.fill_diagonal(block, self.ridge)
+    def add_to_block(self, block: Array, index: Array, has_intercept: bool) -> None:
+        """Add the Hessian for some parameters, coefficients and at most one intercept."""
+        ridge = np.full(len(index), self.ridge)
         if has_intercept:
-            block[-1, -1] = 0.0
+            ridge[-1] = 0.0
         if self.precision is not None and self.precision.ndim == 1:
-            block += np.diag(self.precision[index])
+            ridge += self.precision[index]
         elif self.precision is not None:
             block += self.precision[np.ix_(index, index)]
-        return block
+        block.flat[:: len(block) + 1] += ridge
 
     def diagonal(self, n: int, n_coef: int) -> Array:
         """Return the diagonal of the Hessian."""

@@ -15,12 +15,12 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from cekernels._validation import Array
-from cekernels.estimators._data import Data
-from cekernels.estimators._metric import Blocks, Diagonal, Metric, has_blocks
+from cekernels.estimators._data import COPIED, Data
+from cekernels.estimators._metric import Blocks, Diagonal, Metric, has_blocks, has_own_blocks
 from cekernels.estimators._objective import Objective, Prior, flat, rows_of
 
 # Iterations of L-BFGS or conjugate gradients after which curvatures are taken anew.
-ROUND = 25
+ROUND = 50
 # Parameters and rows up to which the whole Hessian costs less than what it saves.
 NEWTON_SIZE, NEWTON_ROWS = 128, 20_000
 # The model of some rows is fitted until its gradient is so much shorter.
@@ -72,7 +72,8 @@ def solve(
         if start is None:
             start = np.zeros(objective.size)
             if some is not data and max_iter > 0:
-                start = _coarse(some, prior, start, tol)
+                own = replace(prior, ridge=prior.ridge * data.weight / some.weight)
+                start = _coarse(some, own, start, tol)
         solution = _rounds(objective, some, start, method, tol, max_iter, report)
     return replace(solution, w=_centred(objective, solution.w))
 
@@ -89,12 +90,14 @@ def _centred(objective: Objective, w: Array) -> Array:
 def _step(data: Data) -> int:
     """Return the step between rows whose matrices cost about as much as a few gradients."""
     n_rows, n_columns = map(int, data.X.shape)
-    wanted = max(1000, 4 * n_columns, n_rows // max(1, n_columns))
+    of_column = 4 if has_own_blocks(data.shape) else 16
+    in_cache = COPIED // max(1, n_columns * int(data.X.dtype.itemsize))
+    wanted = max(1000, of_column * n_columns, min(n_rows // max(1, n_columns), in_cache))
     return max(1, n_rows // wanted)
 
 
 def _coarse(some: Data, prior: Prior, w: Array, tol: float) -> Array:
-    """Return the parameters of a model of some rows."""
+    """Return the parameters of a model of some rows, with the penalty of so many."""
     objective = Objective(some, prior)
     _, grad = objective(w)
     tol = max(tol, COARSE * float(np.abs(grad).max()))
