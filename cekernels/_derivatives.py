@@ -16,6 +16,8 @@ from cekernels._validation import Array, LabelError
 
 # Logits a block: what is computed in one dtype is still in the cache when it is written in another.
 BLOCK = 131_072
+# Rows that are allocated in excess: columns a power of two apart would share the same lines of a cache.
+APART = 16
 
 ARGUMENTS = {"loss": "out", "grad": "grad_out", "hess": "hess_out", "proba": "proba_out"}
 
@@ -28,12 +30,13 @@ class Finish:
     floor: float | None = None
 
     def __call__(self, values: Array, out: Array) -> None:
-        """Write to out, which may be values."""
-        if self.floor is not None:
+        """Write to out, which may be values; these are lost."""
+        # Few values are so small, and to find that there are none takes a sixth of np.maximum.
+        if self.floor is not None and values.min(initial=np.inf) < self.floor:
             np.maximum(values, self.floor, out=values)
         if self.factor != 1.0:
-            np.multiply(values, self.factor, out=out, casting="same_kind")
-        elif values is not out:
+            np.multiply(values, self.factor, out=values)
+        if values is not out:
             np.copyto(out, values, casting="same_kind")
 
 
@@ -76,7 +79,7 @@ def write(
     step = _block_rows(margins, effective_threads(n_threads))
     order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
     scratch = {
-        name: np.empty((min(step, n_rows), *outputs[name].shape[1:]), margins.dtype, order)
+        name: np.empty((min(step, n_rows) + APART, *outputs[name].shape[1:]), margins.dtype, order)
         for name in converted
     }
     total = 0.0
