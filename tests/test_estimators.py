@@ -145,6 +145,13 @@ def test_many_rows(rng, n_classes):
     assert model.n_iter_[0] < 20
 
 
+def test_metric_is_not_learnt_by_heart(rng):
+    X = rng.standard_normal((5000, 100)) @ (np.eye(100) + 0.3 * rng.standard_normal((100, 100)))
+    logits = X @ rng.standard_normal((100, 3)) / 5.0
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    assert LogisticRegression(tol=1e-6).fit(X, y).n_iter_[0] < 30
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_no_penalty(rng, n_classes):
     X, y = correlated(rng, 2000, 4, n_classes)

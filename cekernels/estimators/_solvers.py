@@ -24,7 +24,10 @@ ROUND = 50
 # Parameters and rows up to which the whole Hessian costs less than what it saves.
 NEWTON_SIZE, NEWTON_ROWS = 128, 20_000
 # The model of some rows is fitted until its gradient is so much shorter.
-COARSE = 1e-3
+COARSE = 1e-2
+# Rows of each column that matrices are made of: with 4 instead of 32, a model of them learns them by
+# heart, and their curvatures are 0 (20,000 x 300, 10 classes: 147 iterations instead of 16).
+OWN_ROWS, COMMON_ROWS = 32, 24
 # Parameters beyond which L-BFGS keeps fewer of them, for the sake of memory.
 LARGE = 1 << 18
 # Relative change of the objective that is rounding.
@@ -88,9 +91,9 @@ def _centred(objective: Objective, w: Array) -> Array:
 
 
 def _step(data: Data) -> int:
-    """Return the step between rows whose matrices cost about as much as a few gradients."""
+    """Return the step between rows that tell the curvature of all."""
     n_rows, n_columns = map(int, data.X.shape)
-    of_column = 4 if has_own_blocks(data.shape) else 16
+    of_column = OWN_ROWS if has_own_blocks(data.shape) else COMMON_ROWS
     in_cache = COPIED // max(1, n_columns * int(data.X.dtype.itemsize))
     wanted = max(1000, of_column * n_columns, min(n_rows // max(1, n_columns), in_cache))
     return max(1, n_rows // wanted)
