@@ -145,6 +145,23 @@ def test_many_rows(rng, n_classes):
     assert model.n_iter_[0] < 20
 
 
+@pytest.mark.parametrize("copied", [0, 1 << 21])
+@pytest.mark.parametrize("make", [np.asarray, np.asfortranarray, scipy.sparse.csr_array])
+def test_some_rows(rng, make, copied, monkeypatch):
+    monkeypatch.setattr(_data, "COPIED", copied)
+    X, y = correlated(rng, 100, 3, 3)
+    weight = rng.uniform(0.5, 2.0, 100)
+    data = LogisticRegression()._problem(make(X), y, weight).parts[0]
+    some = data.every(7)
+    assert some.X.shape[0] == 15
+    dense = some.X.toarray() if scipy.sparse.issparse(some.X) else some.X
+    np.testing.assert_array_equal(dense, X[::7])
+    np.testing.assert_array_equal(some.targets, data.targets[::7])
+    np.testing.assert_array_equal(some.sample_weight, weight[::7])
+    assert some.weight == pytest.approx(0.15 * weight.sum(), rel=1e-14)
+    assert make is not np.asarray or np.shares_memory(some.X, data.X) == (copied == 0)
+
+
 def test_metric_is_not_learnt_by_heart(rng):
     X = rng.standard_normal((5000, 100)) @ (np.eye(100) + 0.3 * rng.standard_normal((100, 100)))
     logits = X @ rng.standard_normal((100, 3)) / 5.0
