@@ -108,8 +108,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     Every solver ends in the same minimum.  "newton-cholesky" makes the Hessian of all parameters in
     every iteration, which pays for few of them and for few samples.  "lbfgs" and "newton-cg" use
     SciPy's methods in variables in which the objective is nearly round: the Cholesky factors of
-    the Hessian's diagonal blocks, one a class, taken from some of the samples; beyond 1024
-    features, of its diagonal.  With many samples they start from the model of some of them.
+    the Hessian's diagonal blocks, one a class, or their mean where they are large, taken from some
+    of the samples; beyond 1024 features, of its diagonal.  With many samples they start from the
+    model of some of them.
     "auto" is "newton-cholesky" for small problems, else "lbfgs".
 
     float32 data are not converted, and X is not copied.  Sparse X is converted to CSR.
