@@ -16,7 +16,8 @@ from cekernels._validation import Array, LabelError
 
 # Logits a block: what is computed in one dtype is still in the cache when it is written in another.
 BLOCK = 131_072
-# Rows that are allocated in excess: columns a power of two apart would share the same lines of a cache.
+# Rows in excess: columns a multiple of 4 KiB apart would displace each other in a cache (LightGBM,
+# 10,000 x 100: 11.9 instead of 8.3 ms).
 APART = 16
 
 ARGUMENTS = {"loss": "out", "grad": "grad_out", "hess": "hess_out", "proba": "proba_out"}
@@ -31,7 +32,7 @@ class Finish:
 
     def __call__(self, values: Array, out: Array) -> None:
         """Write to out, which may be values; these are lost."""
-        # Few values are so small, and to find that there are none takes a sixth of np.maximum.
+        # Few values are so small, and to find that there are none takes a seventh of np.maximum.
         if self.floor is not None and values.min(initial=np.inf) < self.floor:
             np.maximum(values, self.floor, out=values)
         if self.factor != 1.0:
