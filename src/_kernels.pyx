@@ -576,6 +576,7 @@ cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef char *low = cnp.PyArray_BYTES(b)
     cdef char *high = low + cnp.PyArray_ITEMSIZE(b)
     cdef cnp.npy_intp reach
+    cdef int axis
     for axis in range(cnp.PyArray_NDIM(b)):
         reach = (cnp.PyArray_DIM(b, axis) - 1) * cnp.PyArray_STRIDE(b, axis)
         if reach < 0:
