@@ -76,7 +76,7 @@ def variants(rng, n, n_classes, dtype):
     return [
         {"reduction": "none", "return_lse": True},
         {"reduction": "sum", **weights},
-        {"reduction": "none", "label_smoothing": 0.25},
+        {"reduction": "none", "label_smoothing": 0.25, "softcap": 5.0},
         {"reduction": "none", "return_hess": True, "return_proba": True, **weights},
     ]
 
