@@ -674,6 +674,7 @@ cdef cek_array rows_of(
 ) noexcept:
     """A C-contiguous array with the axis of classes last; shape and strides have room for three."""
     cdef cek_array result = operand(array)
+    cdef int i
     cdef ptrdiff_t before = 1, after = 1, n_classes = cnp.PyArray_DIM(array, axis)
     for i in range(result.ndim):
         if i < axis:
@@ -695,7 +696,7 @@ cdef cek_array rows_of(
 
 cdef bint are_samples(cnp.ndarray labels, cnp.ndarray logits, int axis) noexcept:
     """Is this the shape of logits without the axis?"""
-    cdef int n = cnp.PyArray_NDIM(labels)
+    cdef int i, n = cnp.PyArray_NDIM(labels)
     if n + 1 != cnp.PyArray_NDIM(logits):
         return False
     for i in range(n):
@@ -709,10 +710,13 @@ def plain_cross_entropy(logits, labels, axis, bint return_grad, grad_out):
     if not is_plain_float(logits) or not is_plain_integer(labels):
         return None
     cdef int ndim = cnp.PyArray_NDIM(logits)
-    if ndim < 2 or not -ndim <= axis < ndim:
+    if ndim < 2:
         return None
-    cdef int of_classes = axis
-    of_classes += ndim if of_classes < 0 else 0
+    cdef int of_classes = ndim - 1
+    if axis != -1:
+        if not -ndim <= axis < ndim:
+            return None
+        of_classes = axis % ndim
     cdef bint is_matrix = ndim == 2 and of_classes == 1
     if not is_matrix and not cnp.PyArray_IS_C_CONTIGUOUS(logits):
         return None

@@ -17,7 +17,7 @@ static INLINE int is_fortran(const struct cek_array *array)
 }
 
 /* Of n elements from `begin` on in C order, those before the first whole row and those in whole rows. */
-static INLINE size_t split_rows(size_t n_columns, size_t begin, size_t n, size_t *whole)
+static INLINE size_t whole_rows(size_t n_columns, size_t begin, size_t n, size_t *whole)
 {
     const size_t head = min_size(n, (n_columns - begin % n_columns) % n_columns);
     *whole = (n - head) / n_columns * n_columns;
@@ -32,7 +32,7 @@ static void matrix_read(const struct cek_array *array, size_t begin, size_t n, r
         return;
     }
     const size_t n_columns = (size_t)array->shape[1];
-    size_t whole, head = split_rows(n_columns, begin, n, &whole);
+    size_t whole, head = whole_rows(n_columns, begin, n, &whole);
     const real *first = (const real *)array->data + (begin + head) / n_columns;
     array_read(array, begin, head, out);
     columns_to_rows(first, run_stride(array) / (ptrdiff_t)sizeof(real), whole / n_columns,
@@ -47,7 +47,7 @@ static void matrix_write(const struct cek_array *array, size_t begin, size_t n, 
         return;
     }
     const size_t n_columns = (size_t)array->shape[1];
-    size_t whole, head = split_rows(n_columns, begin, n, &whole);
+    size_t whole, head = whole_rows(n_columns, begin, n, &whole);
     real *first = (real *)array->data + (begin + head) / n_columns;
     array_write(array, begin, head, values);
     rows_to_columns(values + head, whole / n_columns, n_columns, first,
