@@ -21,6 +21,7 @@ Layout = Callable[[Array], Array]
 
 ROUNDS, BUDGET = 25, 4.0
 BINARY_SIZES = [10_000, 50_000]
+BINARY_SHAPES = [(100, 100), (1000, 20), (50, 1000)]
 CLASS_SHAPES = [(16_000, 3), (6_400, 10), (3_200, 19), (900, 60), (400, 150), (64, 1000)]
 
 
@@ -56,6 +57,13 @@ BINARY_LAYOUTS: dict[str, Layout] = {
     "x[::-1]": reversed_last,
     "read-only": read_only,
 }
+# Of logits, and of targets; the gradient is as the logits.
+MATRIX_LAYOUTS: dict[str, tuple[Layout, Layout]] = {
+    "contiguous": (np.copy, np.copy),
+    "Fortran": (np.asfortranarray, np.asfortranarray),
+    "F, targets C": (np.asfortranarray, np.copy),
+    "C, targets F": (np.copy, np.asfortranarray),
+}
 CLASS_LAYOUTS: dict[str, Layout] = {
     "contiguous": np.copy,
     "x[:, ::2]": every_second,
@@ -72,6 +80,8 @@ def main() -> int:
     for dtype in (np.float32, np.float64):
         for n in BINARY_SIZES:
             report(f"binary, {dtype.__name__}, {n:,}", n, binary_calls(n, dtype))
+        for n, k in BINARY_SHAPES:
+            report(f"binary, {dtype.__name__}, {n:,} x {k:,}", n * k, matrix_calls(n, k, dtype))
         for n, n_classes in CLASS_SHAPES:
             title = f"classes, {dtype.__name__}, {n:,} x {n_classes:,}"
             report(title, n * n_classes, class_calls(n, n_classes, dtype))
@@ -100,6 +110,19 @@ def binary_calls(n: int, dtype: Any) -> dict[str, Callable[[], Any]]:
     return {
         name: partial(loss, layout(x), y, grad_out=np.empty_like(x))
         for name, layout in BINARY_LAYOUTS.items()
+    }
+
+
+def matrix_calls(n: int, k: int, dtype: Any) -> dict[str, Callable[[], Any]]:
+    """Return a call for each pair of orders of two-dimensional logits and targets."""
+    from cekernels import binary_cross_entropy_with_logits as loss
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, k)).astype(dtype)
+    y = (rng.random((n, k)) < 0.5).astype(dtype)
+    return {
+        name: partial(loss, z := of_logits(x), of_targets(y), grad_out=np.empty_like(z))
+        for name, (of_logits, of_targets) in MATRIX_LAYOUTS.items()
     }
 
 

@@ -137,5 +137,5 @@ def plain_binary(
     logits: ArrayLike, targets: ArrayLike, return_grad: bool, grad_out: _Array | None
 ) -> float | tuple[float, _Array] | None: ...
 def plain_cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, return_grad: bool, grad_out: _Array | None
+    logits: ArrayLike, labels: ArrayLike, axis: int, return_grad: bool, grad_out: _Array | None
 ) -> float | tuple[float, _Array] | None: ...

@@ -529,7 +529,7 @@ def cross_entropy(
     3.0336...e-43
     """
     if (
-        axis == -1
+        type(axis) is int
         and class_weight is None
         and sample_weight is None
         and ignore_index is None
@@ -546,7 +546,7 @@ def cross_entropy(
         and logit_scale == 1.0
         and not (return_hess or return_proba or return_lse or return_scale_grad)
     ):
-        result = _kernels.plain_cross_entropy(logits, targets, return_grad, grad_out)
+        result = _kernels.plain_cross_entropy(logits, targets, axis, return_grad, grad_out)
         if result is not None:
             return result
     return class_loss(

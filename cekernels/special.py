@@ -32,6 +32,14 @@ def expit(x: ArrayLike, *, out: Array | None = None, n_threads: int | None = Non
     ndarray or scalar
         In the shape and dtype of x, within 3 ulp.
 
+    Raises
+    ------
+    TypeError
+        For elements that are no real numbers (complex, object, byte-swapped), and for an out of
+        another dtype.
+    ValueError
+        For an out of another shape, read-only, or sharing memory with x in part.
+
     See Also
     --------
     log_expit : Logarithm of the logistic function.
@@ -64,6 +72,14 @@ def log_expit(x: ArrayLike, *, out: Array | None = None, n_threads: int | None =
     ndarray or scalar
         In the shape and dtype of x, within 2 ulp.
 
+    Raises
+    ------
+    TypeError
+        For elements that are no real numbers (complex, object, byte-swapped), and for an out of
+        another dtype.
+    ValueError
+        For an out of another shape, read-only, or sharing memory with x in part.
+
     See Also
     --------
     expit : Logistic function.
@@ -95,6 +111,14 @@ def softplus(x: ArrayLike, *, out: Array | None = None, n_threads: int | None = 
     -------
     ndarray or scalar
         In the shape and dtype of x, within 2 ulp.
+
+    Raises
+    ------
+    TypeError
+        For elements that are no real numbers (complex, object, byte-swapped), and for an out of
+        another dtype.
+    ValueError
+        For an out of another shape, read-only, or sharing memory with x in part.
 
     See Also
     --------
@@ -141,6 +165,15 @@ def logsumexp(
     ndarray or scalar
         In the dtype of a.  -inf for an empty or all -inf sum, inf where any term is, nan for a
         negative sum.
+
+    Raises
+    ------
+    TypeError
+        For elements that are no real numbers (complex, object, byte-swapped), and for an out of
+        another dtype.
+    ValueError
+        For an out of another shape, read-only, or sharing memory with a; for an axis out
+        of range, and for a b that does not broadcast with a.
 
     See Also
     --------
@@ -203,6 +236,15 @@ def softmax(
         In the shape and dtype of x.  One inf among finite logits has probability 1; two, or nothing
         but -inf, or a NaN, make their group nan.
 
+    Raises
+    ------
+    TypeError
+        For elements that are no real numbers (complex, object, byte-swapped), and for an out of
+        another dtype.
+    ValueError
+        For an out of another shape, read-only, or sharing memory with x, and for an axis
+        out of range.
+
     See Also
     --------
     log_softmax : Logarithm of the softmax.
@@ -243,6 +285,15 @@ def log_softmax(
     -------
     ndarray
         In the shape and dtype of x, with full relative accuracy for the largest logit too.
+
+    Raises
+    ------
+    TypeError
+        For elements that are no real numbers (complex, object, byte-swapped), and for an out of
+        another dtype.
+    ValueError
+        For an out of another shape, read-only, or sharing memory with x, and for an axis
+        out of range.
 
     See Also
     --------

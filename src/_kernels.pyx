@@ -576,6 +576,7 @@ cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef char *low = cnp.PyArray_BYTES(b)
     cdef char *high = low + cnp.PyArray_ITEMSIZE(b)
     cdef cnp.npy_intp reach
+    cdef int axis
     for axis in range(cnp.PyArray_NDIM(b)):
         reach = (cnp.PyArray_DIM(b, axis) - 1) * cnp.PyArray_STRIDE(b, axis)
         if reach < 0:
@@ -668,20 +669,63 @@ cdef bint run_plain_binary(
     return valid
 
 
-def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
+cdef cek_array rows_of(
+    cnp.ndarray array, int axis, ptrdiff_t *shape, ptrdiff_t *strides
+) noexcept:
+    """A C-contiguous array with the axis of classes last; shape and strides have room for three."""
+    cdef cek_array result = operand(array)
+    cdef int i
+    cdef ptrdiff_t before = 1, after = 1, n_classes = cnp.PyArray_DIM(array, axis)
+    for i in range(result.ndim):
+        if i < axis:
+            before *= cnp.PyArray_DIM(array, i)
+        elif i > axis:
+            after *= cnp.PyArray_DIM(array, i)
+    cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(array)
+    cdef int n = 0
+    if before > 1:
+        shape[n], strides[n] = before, n_classes * after * size
+        n += 1
+    if after > 1 or n == 0:
+        shape[n], strides[n] = after, size
+        n += 1
+    shape[n], strides[n] = n_classes, after * size
+    result.shape, result.strides, result.ndim = shape, strides, n + 1
+    return result
+
+
+cdef bint are_samples(cnp.ndarray labels, cnp.ndarray logits, int axis) noexcept:
+    """Is this the shape of logits without the axis?"""
+    cdef int i, n = cnp.PyArray_NDIM(labels)
+    if n + 1 != cnp.PyArray_NDIM(logits):
+        return False
+    for i in range(n):
+        if cnp.PyArray_DIM(labels, i) != cnp.PyArray_DIM(logits, i + (i >= axis)):
+            return False
+    return True
+
+
+def plain_cross_entropy(logits, labels, axis, bint return_grad, grad_out):
     """Mean loss, or (mean loss, gradient), of a plain call with labels; else None."""
-    if not is_plain_float(logits) or cnp.PyArray_NDIM(logits) != 2:
+    if not is_plain_float(logits) or not is_plain_integer(labels):
         return None
-    if not is_plain_integer(labels):
+    cdef int ndim = cnp.PyArray_NDIM(logits)
+    if ndim < 2:
+        return None
+    cdef int of_classes = ndim - 1
+    if axis != -1:
+        if not -ndim <= axis < ndim:
+            return None
+        of_classes = axis % ndim
+    cdef bint is_matrix = ndim == 2 and of_classes == 1
+    if not is_matrix and not cnp.PyArray_IS_C_CONTIGUOUS(logits):
         return None
     cdef cek_cross_entropy_args args
     memset(&args, 0, sizeof(args))
-    args.n_rows = cnp.PyArray_DIM(logits, 0)
-    args.n_classes = cnp.PyArray_DIM(logits, 1)
-    if cnp.PyArray_NDIM(labels) != 1 or <size_t> cnp.PyArray_DIM(labels, 0) != args.n_rows:
+    args.n_classes = cnp.PyArray_DIM(logits, of_classes)
+    if not are_samples(labels, logits, of_classes) or cnp.PyArray_SIZE(logits) == 0:
         return None
-    if args.n_rows == 0 or args.n_classes == 0:
-        return None
+    args.n_rows = cnp.PyArray_SIZE(labels)
     cdef const cek_table *table = table_of(logits)
     cdef size_t rows = table.chunk_rows(args.n_classes)
     cdef size_t n_chunks = (args.n_rows + rows - 1) // rows
@@ -694,18 +738,24 @@ def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
     args.logits = operand(logits)
     args.labels = vector_of(labels)
     args.grad = operand(grad)
+    cdef ptrdiff_t[3] shape, strides
+    if not is_matrix:
+        args.logits = rows_of(logits, of_classes, shape, strides)
+        if grad is not None:
+            if not cnp.PyArray_IS_C_CONTIGUOUS(grad):
+                return None
+            args.grad = args.logits
+            args.grad.data = data_of(grad)
     args.grad_scale = 1.0 / args.n_rows
     args.logit_scale = 1.0
-    if table.scratch_size(&args):
-        return None
+    cdef bint valid
     if args.n_rows * args.n_classes < PLAIN_NOGIL:
-        if not run_plain_cross_entropy(table, &args, n_chunks, sums):
-            return None
+        valid = run_plain_cross_entropy(table, &args, n_chunks, sums)
     else:
         with nogil:
             valid = run_plain_cross_entropy(table, &args, n_chunks, sums)
-        if not valid:
-            return None
+    if not valid:
+        return None
     loss = cek_tree_sum(sums, n_chunks) / args.n_rows
     return loss if grad is None else (loss, grad)
 
@@ -713,9 +763,14 @@ def plain_cross_entropy(logits, labels, bint return_grad, grad_out):
 cdef bint run_plain_cross_entropy(
     const cek_table *table, const cek_cross_entropy_args *args, size_t n_chunks, double *sums
 ) noexcept nogil:
+    cdef size_t size = table.scratch_size(args)
+    cdef void *scratch = malloc(size) if size else NULL
+    if size and scratch is NULL:
+        return False
     cdef unsigned flags = cek_flags_save()
     cdef bint valid = table.scan_classes(args, 0, args.n_rows).invalid < 0
     if valid:
-        table.cross_entropy(args, 0, n_chunks, sums, NULL)
+        table.cross_entropy(args, 0, n_chunks, sums, scratch)
     cek_flags_restore(flags)
+    free(scratch)
     return valid

@@ -417,7 +417,11 @@ class TestLayouts:
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_losses(self, dtype):
-        for calls in (layouts.binary_calls(100, dtype), layouts.class_calls(49, 70, dtype)):
+        for calls in (
+            layouts.binary_calls(100, dtype),
+            layouts.matrix_calls(20, 7, dtype),
+            layouts.class_calls(49, 70, dtype),
+        ):
             losses = {name: call()[0] for name, call in calls.items()}
             assert len(losses) >= 4
             assert set(losses.values()) == {losses["contiguous"]}

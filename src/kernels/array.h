@@ -191,4 +191,12 @@ static INLINE real *array_direct(const struct cek_array *array, size_t begin, si
                                                                     : NULL;
 }
 
+/* Are rows next to each other in memory, so that a class is a run? */
+static int is_columns(const struct cek_array *array)
+{
+    return array->type == REAL_TYPE && array->ndim > 1 &&
+           array->strides[array->ndim - 2] == sizeof(real) && run_stride(array) != sizeof(real) &&
+           ((uintptr_t)array->data | (uintptr_t)run_stride(array)) % sizeof(real) == 0;
+}
+
 #endif

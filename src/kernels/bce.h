@@ -20,7 +20,7 @@
 #ifndef CEK_BCE_H
 #define CEK_BCE_H
 
-#include "binary.h"
+#include "binary_columns.h"
 #include "vmath.h"
 
 /* a and b, swapped where x is negative or -0.0: what speaks for its sign, and against.  By bits: the
@@ -108,7 +108,8 @@ static void bce_total(const real *restrict x, const real *restrict y, real scale
 
 static void bce_logits(const struct cek_binary_args *args, size_t begin, size_t end, double *sums)
 {
-    binary_chunks(args, bce_core, bce_total, begin, end, sums);
+    (is_transposed(args) ? binary_transposed : binary_chunks)(args, bce_core, bce_total, begin, end,
+                                                              sums);
 }
 
 #endif

@@ -265,7 +265,10 @@ static ptrdiff_t first_outside_unit(const real *v, const real *kept, size_t n)
 static struct cek_scan scan_probs(const struct cek_array *in, size_t begin, size_t end)
 {
     ALIGN real scratch[BLOCK];
-    for (size_t i = begin; i < end; i += BLOCK) {
+    const size_t whole = (end - begin) / LANES * LANES;
+    const real *direct = array_direct(in, begin, whole);
+    size_t i = direct && all_in_unit(direct, whole) ? begin + whole : begin;
+    for (; i < end; i += BLOCK) {
         size_t size = min_size(BLOCK, end - i);
         ptrdiff_t bad = first_outside_unit(block_load(in, i, size, 0, scratch), NULL, size);
         if (bad >= 0)

@@ -2,6 +2,7 @@
 #ifndef CEK_CLASSES_H
 #define CEK_CLASSES_H
 
+#include "columns.h"
 #include "cross_entropy.h"
 #include "cross_entropy_narrow.h"
 #include "softmax.h"
@@ -43,71 +44,6 @@ static void group_store(const struct cek_cross_entropy_args *args, size_t begin,
 /* Losses and results of n rows, which are located, with their targets. */
 typedef void class_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
                          struct group *g, real *scratch);
-
-static void columns_load(const struct rows *rows, size_t first, size_t n, size_t n_classes,
-                         real *restrict to)
-{
-    const ptrdiff_t step = rows->stride / (ptrdiff_t)sizeof(real);
-    const real *restrict from = (const real *)(const void *)rows->at[first];
-    for (size_t c = 0; c < n_classes; c++, from += step)
-        for (size_t r = 0; r < n; r++)
-            to[r * n_classes + c] = from[r];
-}
-
-static void columns_store(const real *restrict from, size_t n, size_t n_classes,
-                          const struct rows *rows, size_t first)
-{
-    const ptrdiff_t step = rows->stride / (ptrdiff_t)sizeof(real);
-    real *restrict to = (real *)(void *)rows->at[first];
-    for (size_t c = 0; c < n_classes; c++, to += step)
-        for (size_t r = 0; r < n; r++)
-            to[r] = from[r * n_classes + c];
-}
-
-/* Makes `rows` those of `memory`, [n, n_classes]; returns what they were. */
-static struct rows rows_move(struct rows *rows, size_t first, size_t n, size_t n_classes,
-                             real *memory)
-{
-    const struct rows old = *rows;
-    rows->type = REAL_TYPE;
-    rows->stride = sizeof(real);
-    for (size_t r = 0; r < n; r++)
-        rows->at[first + r] = (char *)(memory + r * n_classes);
-    return old;
-}
-
-/* Is row i next to the row before it? */
-static int follows(const struct rows *rows, size_t i)
-{
-    return rows->at[i] - rows->at[i - 1] == sizeof(real);
-}
-
-/* A group of rows that are columns of memory: transposed, computed in place, and transposed back.  With
- * 1000 classes that takes 3.3 times as long as adjacent rows (2.2 in double); row by row where they are,
- * 7 times (6 in double; AMD Zen 4, 2026-11). */
-static void cross_entropy_columns(const struct cek_cross_entropy_args *args, size_t n,
-                                  struct group *g, real *scratch)
-{
-    const size_t step = columns_step(args), n_classes = args->n_classes;
-    const int in_place = is_columns(&args->grad) && !reads_twice(args);
-    real *row_scratch = scratch + step * n_classes;
-    for (size_t first = 0, size; first < n; first += size) {
-        for (size = 1; size < min_size(step, n - first); size++)
-            if (!follows(&g->logits, first + size) ||
-                (in_place && !follows(&g->grad, first + size)))
-                break;
-        columns_load(&g->logits, first, size, n_classes, scratch);
-        const struct rows logits = rows_move(&g->logits, first, size, n_classes, scratch);
-        const struct rows grad = g->grad;
-        if (in_place)
-            rows_move(&g->grad, first, size, n_classes, scratch);
-        cross_entropy_rows(args, args->n_rows, first, first + size, g, row_scratch);
-        g->logits = logits;
-        g->grad = grad;
-        if (in_place)
-            columns_store(scratch, size, n_classes, &grad, first);
-    }
-}
 
 static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
                                 struct group *g, real *scratch)

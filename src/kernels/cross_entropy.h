@@ -426,43 +426,6 @@ static real *row_memory(const struct cek_cross_entropy_args *args, const struct 
     return direct ? direct : scratch;
 }
 
-/* Rows of more than NARROW classes that are not the last axis are transposed, so many at a time: about
- * a chunk of logits, and at most a cache line of each class. */
-static size_t columns_step(const struct cek_cross_entropy_args *args)
-{
-    const size_t rows = CEK_CHUNK / args->n_classes;
-    return rows < 4 ? 4 : min_size(rows, 16);
-}
-
-/* Are rows next to each other in memory, so that a class is a run? */
-static int is_columns(const struct cek_array *array)
-{
-    return array->type == REAL_TYPE && array->ndim > 1 &&
-           array->strides[array->ndim - 2] == sizeof(real) && run_stride(array) != sizeof(real) &&
-           ((uintptr_t)array->data | (uintptr_t)run_stride(array)) % sizeof(real) == 0;
-}
-
-/* Is every row adjacent, aligned real? */
-static int holds_rows(const struct cek_array *array)
-{
-    size_t places = (uintptr_t)array->data;
-    for (int axis = 0; axis < array->ndim; axis++)
-        places |= (size_t)array->strides[axis];
-    return array->type == REAL_TYPE && run_stride(array) == sizeof(real) &&
-           places % sizeof(real) == 0;
-}
-
-/* Scratch memory of a thread, in bytes: a row, where the caller's arrays cannot hold it, and the rows
- * that are transposed. */
-static size_t scratch_size(const struct cek_cross_entropy_args *args)
-{
-    const struct cek_array *last = last_result(args);
-    const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
-    const size_t columns = is_columns(&args->logits) ? columns_step(args) : 0;
-    const size_t rows = columns + (reads_twice(args) || !held);
-    return args->n_classes > NARROW ? rows * args->n_classes * sizeof(real) : 0;
-}
-
 /* What a row's targets add up to, from v before e takes its memory. */
 static void targets_sum(const struct cek_cross_entropy_args *args, const struct group *g,
                         const real *v, const struct softmax_row *row, size_t i,

@@ -1,4 +1,4 @@
-/* Four rows of four values, transposed in registers. */
+/* Rows of values become columns: fours of four values, transposed in registers. */
 #ifndef CEK_TRANSPOSE_H
 #define CEK_TRANSPOSE_H
 
@@ -48,5 +48,46 @@ static INLINE void transpose_quads(const void *const from[4], void *const to[4])
         memcpy(to[i], out[i], sizeof out[i]);
 }
 #endif
+
+/* n rows of n_columns, at least 4, from columns `step` elements apart, to rows `to_step` apart. */
+static void columns_to_rows(const real *from, ptrdiff_t step, size_t n, size_t n_columns,
+                            real *restrict to, size_t to_step)
+{
+    for (size_t i = 0; i < n_columns; i += 4) {
+        const size_t c = min_size(i, n_columns - 4);
+        const real *in = from + (ptrdiff_t)c * step;
+        for (size_t j = 0; n >= 4 && j < n; j += 4) {
+            const size_t r = min_size(j, n - 4);
+            const void *const four[] = {in + r, in + step + r, in + 2 * step + r,
+                                        in + 3 * step + r};
+            real *out = to + r * to_step + c;
+            void *const rows[] = {out, out + to_step, out + 2 * to_step, out + 3 * to_step};
+            transpose_quads(four, rows);
+        }
+        for (size_t r = 0; n < 4 && r < n; r++)
+            for (size_t k = 0; k < 4; k++)
+                to[r * to_step + c + k] = in[(ptrdiff_t)k * step + (ptrdiff_t)r];
+    }
+}
+
+/* Adjacent rows to columns. */
+static void rows_to_columns(const real *restrict from, size_t n, size_t n_columns, real *to,
+                            ptrdiff_t step)
+{
+    for (size_t i = 0; i < n_columns; i += 4) {
+        const size_t c = min_size(i, n_columns - 4);
+        real *out = to + (ptrdiff_t)c * step;
+        for (size_t j = 0; n >= 4 && j < n; j += 4) {
+            const size_t r = min_size(j, n - 4);
+            const real *in = from + r * n_columns + c;
+            const void *const rows[] = {in, in + n_columns, in + 2 * n_columns, in + 3 * n_columns};
+            void *const four[] = {out + r, out + step + r, out + 2 * step + r, out + 3 * step + r};
+            transpose_quads(rows, four);
+        }
+        for (size_t r = 0; n < 4 && r < n; r++)
+            for (size_t k = 0; k < 4; k++)
+                out[(ptrdiff_t)k * step + (ptrdiff_t)r] = from[r * n_columns + c + k];
+    }
+}
 
 #endif

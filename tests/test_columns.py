@@ -1,0 +1,203 @@
+"""Rows that are columns of memory: the bits of adjacent rows, wherever results go."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import cekernels as ck
+from cekernels import _parallel
+
+# Around the lanes, steps and chunks of both dtypes; from 65 classes on rows are no longer narrow.
+SIZES = [(65, 40), (96, 17), (128, 8), (129, 16), (257, 33), (513, 20), (1025, 15), (2000, 8)]
+FEW_ROWS = [1, 3, 4, 7, 15, 17]
+IGNORED = -100
+
+
+def with_edges(rng, n, n_classes, dtype):
+    """Return logits and labels, with rows of every special kind where there is room."""
+    x, labels = rng.normal(0, 4, (n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
+    kinds = [
+        [(np.s_[:], -math.inf)],
+        [(np.s_[:], math.nan)],
+        [(7, math.inf)],
+        [([5, 8], math.inf)],
+        [(5, math.inf), (-1, math.nan)],
+        [(np.s_[::3], math.nan)],
+        [(np.s_[1::2], -math.inf)],
+        [(np.s_[4:], 2.5)],
+        [(np.s_[:], 1e4), (-1, 2e4)],
+    ]
+    for row, kind in zip(rng.permutation(n), kinds, strict=False):
+        for where, value in kind:
+            x[row, where] = value
+    labels[rng.uniform(size=n) < 0.1] = IGNORED
+    largest = rng.uniform(size=n) < 0.2
+    labels[largest] = np.argmax(x[largest], axis=1)
+    return x, labels
+
+
+def columns(array):
+    """Return the same numbers with the first axis fastest in memory, without gaps."""
+    return np.array(array, order="F", copy=True)
+
+
+def wide_columns(array):
+    """Classes are a page apart, and begin in the middle of a cache line."""
+    room = np.zeros((array.shape[1], 4096 // array.itemsize), array.dtype)
+    view = room[:, 3 : 3 + len(array)].T
+    view[...] = array
+    return view
+
+
+def every_second(array):
+    room = np.zeros((len(array), 2 * array.shape[1]), array.dtype)
+    room[:, ::2] = array
+    return room[:, ::2]
+
+
+def call(x, labels, grad_out=None, **options):
+    """Return loss, gradient and what else the options ask for, as copies."""
+    with np.errstate(all="ignore"):
+        results = ck.cross_entropy(
+            x, labels, grad_out=grad_out, return_grad=True, ignore_index=IGNORED, **options
+        )
+    assert grad_out is None or results[1] is grad_out
+    return tuple(np.copy(result) for result in results)
+
+
+def variants(rng, n, n_classes, dtype):
+    """Return options with which rows are computed as they lie, and some with which they are not."""
+    weights = {
+        "sample_weight": rng.integers(0, 3, n).astype(dtype),
+        "class_weight": rng.uniform(0.5, 2, n_classes).astype(dtype),
+    }
+    return [
+        {"reduction": "none", "return_lse": True},
+        {"reduction": "sum", **weights},
+        {"reduction": "none", "label_smoothing": 0.25, "softcap": 5.0},
+        {"reduction": "none", "return_hess": True, "return_proba": True, **weights},
+    ]
+
+
+@pytest.mark.parametrize(("n_classes", "n"), SIZES)
+def test_columns(rng, dtype, every_isa, assert_same_bits, n_classes, n):
+    x, labels = with_edges(rng, n, n_classes, dtype)
+    cases = variants(rng, n, n_classes, dtype)
+    for _ in every_isa():
+        for options in cases:
+            want = call(x, labels, **options)
+            for layout in (columns, wide_columns):
+                z = layout(x)
+                assert_same_bits(call(z, labels, **options), want)
+                for out in (np.zeros_like(x), every_second(x), layout(np.zeros_like(x)), z):
+                    assert_same_bits(call(z, labels, grad_out=out, **options), want)
+            assert_same_bits(call(x, labels, grad_out=columns(x), **options), want)
+
+
+@pytest.mark.parametrize("n_classes", [70, 600])
+def test_any_number_of_rows(rng, dtype, every_isa, assert_same_bits, n_classes):
+    x, labels = with_edges(rng, max(FEW_ROWS), n_classes, dtype)
+    for _, n in itertools.product(every_isa(), FEW_ROWS):
+        want = call(x[:n], labels[:n], reduction="none", return_lse=True)
+        room = wide_columns(x)
+        before = room.copy()
+        part = room[:n]
+        got = call(part, labels[:n], grad_out=part, reduction="none", return_lse=True)
+        assert_same_bits(got, want)
+        assert_same_bits(room[n:], before[n:])
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("shape", [(3, 90, 7, 7), (2, 150, 13, 19), (1, 1000, 5, 10)])
+def test_images(rng, dtype, every_isa, assert_same_bits, monkeypatch, shape, n_threads):
+    monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
+    x = rng.normal(0, 4, shape).astype(dtype)
+    rows = np.moveaxis(x, 1, -1).copy()
+    labels = rng.integers(0, shape[1], rows.shape[:-1])
+    for _ in every_isa():
+        for options in ({"reduction": "none", "return_lse": True}, {"return_hess": True}):
+            want = list(call(rows, labels, **options))
+            want[1:] = [np.moveaxis(a, -1, 1) if a.ndim == 4 else a for a in want[1:]]
+            got = call(x, labels, axis=1, n_threads=n_threads, **options)
+            assert_same_bits(got, tuple(want))
+
+
+@pytest.mark.parametrize("half", [np.float16, "bfloat16"])
+def test_half_precision(rng, every_isa, assert_same_bits, half):
+    dtype = pytest.importorskip("ml_dtypes").bfloat16 if half == "bfloat16" else half
+    x, labels = with_edges(rng, 40, 130, dtype)
+    want = [call(x, labels, reduction="none", return_lse=True) for _ in every_isa()]
+    for i, _ in enumerate(every_isa()):
+        for out in (None, np.zeros_like(x), columns(x)):
+            got = call(columns(x), labels, grad_out=out, reduction="none", return_lse=True)
+            assert_same_bits(got, want[i])
+
+
+# The plain call: no option but the axis
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("n_classes", [3, 70, 1100])
+@pytest.mark.parametrize("samples", [(30,), (1, 6, 5), (2, 3, 5), (30, 1), (1, 1)], ids=str)
+def test_plain_calls(rng, dtype, assert_same_bits, samples, n_classes):
+    rows = rng.normal(0, 4, (*samples, n_classes)).astype(dtype)
+    labels = rng.integers(0, n_classes, samples, np.int16)
+    loss, grad = ck.cross_entropy(rows, labels, return_grad=True, n_threads=1)
+    for axis in range(-len(samples) - 1, len(samples) + 1):
+        x = np.moveaxis(rows, -1, axis).copy()
+        want = loss, np.moveaxis(grad, -1, axis)
+        assert_same_bits(ck.cross_entropy(x, labels, axis=axis), loss)
+        assert_same_bits(ck.cross_entropy(x, labels, axis=axis, return_grad=True), want)
+        got = ck.cross_entropy(x, columns(labels), axis=axis, grad_out=columns(x))
+        assert_same_bits(got, want)
+        assert_same_bits(ck.cross_entropy(x, labels, axis=axis, grad_out=x), want)
+        assert_same_bits(x, want[1])
+
+
+@pytest.mark.parametrize("axis", [-4, 3, 2**70])
+def test_axis_out_of_range(axis):
+    with pytest.raises(ValueError, match="axis"):
+        ck.cross_entropy(np.zeros((2, 3, 4)), np.zeros((2, 4), int), axis=axis)
+
+
+def test_labels_of_another_shape():
+    for shape in [(2, 3), (4, 2), (8,), (2, 4, 1), (2, 2)]:
+        with pytest.raises(ValueError, match="targets"):
+            ck.cross_entropy(np.zeros((2, 3, 4)), np.zeros(shape, int), axis=1)
+    with pytest.raises(ck.LabelError, match="5"):
+        ck.cross_entropy(np.zeros((2, 3, 4)), np.full((2, 4), 5), axis=1)
+
+
+# Binary losses of matrices in Fortran order
+
+
+@pytest.mark.parametrize("n_threads", [None, 1, 2])
+@pytest.mark.parametrize("shape", [(700, 5), (999, 4), (400, 3), (163, 101), (40, 1000), (3, 9000)])
+def test_binary_matrices(rng, dtype, every_isa, assert_same_bits, monkeypatch, shape, n_threads):
+    monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
+    loss = ck.binary_cross_entropy_with_logits
+    x, y = rng.normal(0, 4, shape).astype(dtype), rng.integers(0, 5, shape) / dtype(4)
+    x[:: shape[0] // 2, 1] = math.inf
+    options = {"n_threads": n_threads}
+    for _ in every_isa():
+        value, grad = loss(x, y, return_grad=True, n_threads=1)
+        for given, targets in [(columns(x), columns(y)), (columns(x), y), (x, columns(y))]:
+            assert_same_bits(loss(given, targets, **options), value)
+            for out in (np.zeros_like(x), columns(x), every_second(x)):
+                got = loss(given, targets, grad_out=out, **options)
+                assert_same_bits((got[0], out.copy()), (value, grad))
+            out = given.copy("K")
+            got = loss(out, targets, grad_out=out, **options)
+            assert_same_bits((got[0], out.copy()), (value, grad))
+
+
+def test_first_bad_target_of_a_matrix(dtype):
+    x = np.zeros((50, 6), dtype, order="F")
+    y = x.copy("K")
+    y[30, 0], y[7, 4] = 2, 3
+    with pytest.raises(ValueError, match="3"):
+        ck.binary_cross_entropy_with_logits(x, y)
