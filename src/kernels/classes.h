@@ -56,7 +56,12 @@ static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_
         cross_entropy_rows(args, begin, 0, n, g, scratch);
     } else {
         struct narrow tile;
+        const int ahead = args->n_rows * args->n_classes * sizeof(real) >= PREFETCH_TILES;
         for (size_t i = 0; i < n; i += TILE) {
+            if (ahead) {
+                tile_ahead(&g->logits, i, min_size(TILE, n - i), args->n_classes);
+                tile_ahead(&g->grad, i, min_size(TILE, n - i), args->n_classes);
+            }
             narrow_load(args, g, i, min_size(TILE, n - i), &tile);
             narrow_store(args, g, i, min_size(TILE, n - i), &tile);
         }

@@ -9,16 +9,16 @@
 
 /* What only some options need. */
 struct narrow_extras {
-    ALIGN real allowed[NARROW][TILE];
-    ALIGN real x[NARROW][TILE]; /* logits as they are in memory              */
-    ALIGN real slope[NARROW][TILE]; /* dv/dx                                     */
-    ALIGN real bend[NARROW][TILE]; /* d2v/dx2                                   */
-    ALIGN real grad[NARROW][TILE]; /* grad_scale times the gradient in v        */
+    ALIGN real allowed[TILE_CLASSES][TILE];
+    ALIGN real x[TILE_CLASSES][TILE]; /* logits as they are in memory              */
+    ALIGN real slope[TILE_CLASSES][TILE]; /* dv/dx                                     */
+    ALIGN real bend[TILE_CLASSES][TILE]; /* d2v/dx2                                   */
+    ALIGN real grad[TILE_CLASSES][TILE]; /* grad_scale times the gradient in v        */
 };
 
 struct narrow {
     struct softmax_tile softmax;
-    ALIGN real q[NARROW][TILE];
+    ALIGN real q[TILE_CLASSES][TILE];
     ALIGN real label[TILE];
     ALIGN real v_label[TILE];
     ALIGN real q_label[TILE]; /* of a label alone: its q */
@@ -360,7 +360,7 @@ static void narrow_scale_grad(const struct cek_cross_entropy_args *args, const s
     const struct softmax_tile *t = &s->softmax;
     const struct narrow_extras *extras = &s->extras;
     const double a = args->logit_scale;
-    double p[NARROW], u[NARROW], grad_u = 0, grad_w = 0, mean = 0, spread = 0;
+    double p[TILE_CLASSES], u[TILE_CLASSES], grad_u = 0, grad_w = 0, mean = 0, spread = 0;
     for (size_t c = 0; c < args->n_classes; c++) {
         const double x = extras->x[c][r], grad = extras->grad[c][r];
         const double slope = args->softcap != 0 ? extras->slope[c][r] : a;

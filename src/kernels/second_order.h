@@ -223,7 +223,7 @@ static void hessian_tile(const struct cek_cross_entropy_args *args, struct group
 {
     const struct softmax_tile *t = &s->softmax;
     const size_t n_classes = args->n_classes;
-    real p[NARROW];
+    real p[TILE_CLASSES];
     narrow_load(args, g, first, n_rows, s);
     tile_proba(&s->softmax, n_classes);
     for (size_t r = 0; r < n_rows; r++) {
