@@ -11,28 +11,28 @@
 /* A batch (batch.h) of 64 classes takes 0.9 of the time of tiles, 0.5 where the rows come from L3 (double);
  * of fewer it has to fill up its steps (AMD Zen 4, 2026-11). */
 enum {
-    TILE = 32,         /* rows                                                 */
-    GROUP = 4,         /* classes that are summed as a tree                    */
-    TILE_CLASSES = 64, /* whole groups: tiles of x, e and q take 24 or 48 KiB  */
-    NARROW = LANES == 16 ? 63 : 48 /* classes at most */
+    TILE = 32,                      /* rows                                                */
+    GROUP = 4,                      /* classes that are summed as a tree                   */
+    TILE_CLASSES = 64,              /* whole groups: tiles of x, e and q take 24 or 48 KiB */
+    NARROW = LANES == 16 ? 63 : 48, /* classes at most                                     */
 };
 
 struct softmax_tile {
     ALIGN real x[TILE_CLASSES][TILE];
     ALIGN real e[TILE_CLASSES][TILE]; /* 0 in place of the largest term */
     ALIGN real max[TILE];
-    ALIGN real argmax[TILE]; /* first class of the maximum */
+    ALIGN real argmax[TILE];          /* first class of the maximum     */
     ALIGN real offset[TILE];
     ALIGN real cut[TILE];
     ALIGN bits one[TILE];
     ALIGN real top[TILE];
     ALIGN real top_low[TILE];
     ALIGN real others[TILE];
-    ALIGN real others_low[TILE]; /* its rounding error */
-    ALIGN real inverse[TILE];  /* 1 / (top + others)              */
-    ALIGN real p_top[TILE];    /* the largest probability         */
-    ALIGN real p_others[TILE]; /* 1 - p_top, also where it is tiny */
-    ALIGN real log1p[TILE];    /* logsumexp - max                 */
+    ALIGN real others_low[TILE];      /* its rounding error             */
+    ALIGN real inverse[TILE];         /* 1 / (top + others)             */
+    ALIGN real p_top[TILE];           /* the largest probability        */
+    ALIGN real p_others[TILE];        /* 1 - p_top, even where tiny     */
+    ALIGN real log1p[TILE];           /* logsumexp - max                */
 };
 
 /* Four rows of adjacent values to rows r to r + 3 of the tile.  The last four classes may be moved twice. */
@@ -194,9 +194,9 @@ static INLINE void tile_ahead(const struct rows *rows, size_t first, size_t n_ro
     const ptrdiff_t size = (ptrdiff_t)n_classes * type_sizes[rows->type];
     if (!rows->wanted || n_rows < TILE || rows->at[first + 1] - rows->at[first] != size)
         return;
-    const char *next = rows->at[first] + TILE * size;
-    for (ptrdiff_t i = 0; i < TILE * size; i += 64)
-        PREFETCH(next + i);
+    const uintptr_t bytes = TILE * (uintptr_t)size, next = (uintptr_t)rows->at[first] + bytes;
+    for (uintptr_t i = 0; i < bytes; i += 64) /* beyond the last row, where nothing is read */
+        PREFETCH((const char *)(next + i));
 }
 
 /* Classes of 0 up to a whole group. */
