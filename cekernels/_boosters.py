@@ -11,7 +11,7 @@ from cekernels._derivatives import Buffers, Finish
 from cekernels._stats import LossStats
 from cekernels._validation import Array
 
-Library: TypeAlias = Literal["xgboost", "lightgbm"]
+Booster: TypeAlias = Literal["xgboost", "lightgbm"]
 
 NAMES = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "catboost": "CatBoost"}
 
@@ -23,7 +23,7 @@ class BoosterLoss(ABC):
     """A loss of margins, labels and weights, and what it is to each library."""
 
     @abstractmethod
-    def _hess_factor(self, library: Library, margins: Array) -> float:
+    def _hess_factor(self, booster: Booster, margins: Array) -> float:
         """Return what a library multiplies the diagonal of the Hessian by in its own objective."""
 
     @abstractmethod
@@ -197,7 +197,7 @@ class Objective:
     ----------
     loss : Binary or Softmax
         What is derived.
-    library : {"xgboost", "lightgbm"}
+    booster : {"xgboost", "lightgbm"}
         Whose conventions.
     hess_factor : float, optional
         What the diagonal of the Hessian is multiplied by; as in the library's own objective if not
@@ -234,12 +234,12 @@ class Objective:
     def __init__(
         self,
         loss: BoosterLoss,
-        library: Library,
+        booster: Booster,
         hess_factor: float | None = None,
         hess_min: float | None = None,
     ) -> None:
         self.loss = loss
-        self.library = library
+        self.booster = booster
         self.hess_factor = hess_factor
         self.hess_min = hess_min
         self.__name__ = "cekernels"
@@ -250,7 +250,7 @@ class Objective:
             _validation.as_size(hess_min, "hess_min")
 
     def __repr__(self) -> str:
-        return f"<{self.loss!r} for {NAMES[self.library]}>"
+        return f"<{self.loss!r} for {NAMES[self.booster]}>"
 
     def __call__(
         self, first: Any, second: Any, sample_weight: ArrayLike | None = None
@@ -264,7 +264,7 @@ class Objective:
         }
         factor = self.hess_factor
         if factor is None:
-            factor = self.loss._hess_factor(self.library, margins)
+            factor = self.loss._hess_factor(self.booster, margins)
         floor = None if self.hess_min is None else self.hess_min / factor
         self.loss._write(margins, labels, weight, outputs, {"hess": Finish(factor, floor)})
         return outputs["grad"], outputs["hess"]
@@ -281,7 +281,7 @@ class Metric:
     ----------
     loss : Binary or Softmax
         What is averaged.
-    library : {"xgboost", "lightgbm"}
+    booster : {"xgboost", "lightgbm"}
         Whose conventions.
     name : str
         What the metric is called in the library's reports.
@@ -308,18 +308,18 @@ class Metric:
     0.6931
     """
 
-    def __init__(self, loss: BoosterLoss, library: Library, name: str) -> None:
+    def __init__(self, loss: BoosterLoss, booster: Booster, name: str) -> None:
         self.loss = loss
-        self.library = library
+        self.booster = booster
         self.__name__ = name
 
     def __repr__(self) -> str:
-        return f"<mean of {self.loss!r} for {NAMES[self.library]}>"
+        return f"<mean of {self.loss!r} for {NAMES[self.booster]}>"
 
     def __call__(self, first: Any, second: Any, sample_weight: ArrayLike | None = None) -> Any:
         """Return what the library expects of (labels, margins, weights) or (margins, data set)."""
         value = self.loss._stats(*_unpack(first, second, sample_weight)).mean
-        if self.library == "lightgbm":
+        if self.booster == "lightgbm":
             return self.__name__, value, False
         return (self.__name__, value) if hasattr(second, "get_label") else value
 

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from cekernels import _validation, special
 from cekernels._boosters import (
+    Booster,
     BoosterLoss,
     CatBoostMetric,
     CatBoostObjective,
-    Library,
     Metric,
     Objective,
 )
@@ -466,8 +466,8 @@ class Softmax(BoosterLoss):
             raise ValueError(f"labels must have shape {margins.shape[:1]}, got {labels.shape}")
         return as_codes(labels, margins.shape[1], "labels")
 
-    def _hess_factor(self, library: Library, margins: Array) -> float:
-        if library == "xgboost":
+    def _hess_factor(self, booster: Booster, margins: Array) -> float:
+        if booster == "xgboost":
             return 2.0
         return margins.shape[1] / max(1, margins.shape[1] - 1) if margins.ndim == 2 else 1.0
 

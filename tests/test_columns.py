@@ -9,8 +9,20 @@ import pytest
 import cekernels as ck
 from cekernels import _parallel
 
-# Around the lanes, steps and chunks of both dtypes; from 65 classes on rows are no longer narrow.
-SIZES = [(65, 40), (96, 17), (128, 8), (129, 16), (257, 33), (513, 20), (1025, 15), (2000, 8)]
+# Around the lanes, steps and chunks of both dtypes; from 64 classes on, 49 in float64, rows are
+# no longer narrow.
+SIZES = [
+    (49, 33),
+    (64, 16),
+    (65, 40),
+    (96, 17),
+    (128, 8),
+    (129, 16),
+    (257, 33),
+    (513, 20),
+    (1025, 15),
+    (2000, 8),
+]
 FEW_ROWS = [1, 3, 4, 7, 15, 17]
 IGNORED = -100
 

@@ -23,7 +23,7 @@ WITHOUT_FMA = {"baseline": 2}
 
 INF, NAN = math.inf, math.nan
 LONG = 9 * 16384 + 123
-CLASSES = [2, 3, 10, 64, 65, 100, 256, 257, 300]
+CLASSES = [2, 3, 10, 48, 49, 64, 65, 100, 256, 257, 300]
 CLASS_OUTPUTS = ("grad", "hess", "proba", "lse")
 DIVERGENCES = ["kl_divergence", "js_divergence"]
 

@@ -385,12 +385,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Those of the classes, or of each label.
         """
-        logits = self.decision_function(X)
-        if self.targets == "multilabel":
-            return np.asarray(special.expit(logits, n_threads=self.n_threads))
-        if logits.ndim == 1:
-            return _pair(special.expit, logits, self.n_threads)
-        return np.asarray(special.softmax(logits, axis=1, n_threads=self.n_threads))
+        return self._transformed(X, special.expit, special.softmax)
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Return logarithms of probabilities, exact also where these are 0 or 1 when rounded.
@@ -405,12 +400,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Those of the classes, or of each label.
         """
-        logits = self.decision_function(X)
-        if self.targets == "multilabel":
-            return np.asarray(special.log_expit(logits, n_threads=self.n_threads))
-        if logits.ndim == 1:
-            return _pair(special.log_expit, logits, self.n_threads)
-        return np.asarray(special.log_softmax(logits, axis=1, n_threads=self.n_threads))
+        return self._transformed(X, special.log_expit, special.log_softmax)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> float:
         """Return the accuracy.
@@ -434,6 +424,18 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             return float(super().score(X, y, sample_weight))
         proba, predicted = np.asarray(y), self.predict(X)
         return float(np.average(proba[np.arange(len(proba)), predicted], weights=sample_weight))
+
+    def _transformed(self, X: ArrayLike, of_label: Any, of_classes: Any) -> Array:
+        """Return a function of the log-odds of each label, or of the logits of all classes."""
+        logits = self.decision_function(X)
+        if self.targets == "multilabel":
+            return np.asarray(of_label(logits, n_threads=self.n_threads))
+        if logits.ndim == 2:
+            return np.asarray(of_classes(logits, axis=1, n_threads=self.n_threads))
+        pair = np.empty((len(logits), 2), logits.dtype)
+        np.negative(logits, out=pair[:, 0])
+        pair[:, 1] = logits
+        return np.asarray(of_label(pair, out=pair, n_threads=self.n_threads))
 
     def _problem(
         self,
@@ -546,11 +548,3 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             tags.target_tags.multi_output = True
             tags.target_tags.single_output = False
         return tags
-
-
-def _pair(function: Any, logits: Array, n_threads: int | None) -> Array:
-    """Return a function of the log-odds of both classes."""
-    pair = np.empty((len(logits), 2), logits.dtype)
-    np.negative(logits, out=pair[:, 0])
-    pair[:, 1] = logits
-    return np.asarray(function(pair, n_threads=n_threads))

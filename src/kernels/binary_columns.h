@@ -2,7 +2,7 @@
  *
  * The losses of a chunk are summed in C order, whatever the order of memory, so that the bits are the
  * same.  To gather the elements one by one takes 2 to 7 times as long as a call on adjacent rows; to
- * transpose the chunks, 1.5 to 2.4 times, or 1.2 to 1.8 if one of the two arrays has adjacent rows
+ * transpose the chunks, 1.7 to 2.7 times, or 1.2 to 2.0 if one of the two arrays has adjacent rows
  * (AMD Zen 4, 2026-11). */
 #ifndef CEK_BINARY_COLUMNS_H
 #define CEK_BINARY_COLUMNS_H

@@ -17,8 +17,8 @@ static size_t columns_step(const struct cek_cross_entropy_args *args)
     return rows < 4 ? 4 : min_size(rows, LANES);
 }
 
-/* Do simple rows fill enough of a tile?  Full, it takes 1.0 to 1.1 times as long as adjacent rows (1.2 to
- * 1.3 in double), a transposition 1.8 times, whatever the number of rows (AMD Zen 4, 2026-11). */
+/* Do simple rows fill enough of a tile?  Full, it takes 1.0 to 1.1 times as long as adjacent rows (1.1 to
+ * 1.4 in double), a transposition 1.8 times, whatever the number of rows (AMD Zen 4, 2026-11). */
 static INLINE int fills_tile(const struct cek_cross_entropy_args *args, size_t n)
 {
     return is_simple(args) && n >= LANES * 3 / 4;

@@ -17,6 +17,8 @@ enum {
     NARROW = LANES == 16 ? 63 : 48, /* classes at most                                     */
 };
 
+_Static_assert(NARROW + 1 >= STEP, "what is not narrow is read by whole steps (row.h, batch.h)");
+
 struct softmax_tile {
     ALIGN real x[TILE_CLASSES][TILE];
     ALIGN real e[TILE_CLASSES][TILE]; /* 0 in place of the largest term */
