@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The kernels use some tens of KiB; musl and macOS give new threads little. */
+/* A matrix that is transposed (binary_columns.h) takes 256 KiB, all else some tens; musl and macOS give
+ * new threads little. */
 enum { STACK_SIZE = 1 << 20 };
 
 #if defined(_WIN32)

@@ -220,7 +220,8 @@ def _polish(
 def _newton(objective: Objective, w: Array, tol: float, max_iter: int, report: Report) -> Solution:
     """Minimise by Newton's method, halving steps that do not lead down."""
     value, grad, hessian = objective.hessian(w)
-    for n_iter in range(max_iter + 1):
+    n_iter = 0
+    while True:
         size = float(np.abs(grad).max())
         if size <= tol or n_iter == max_iter:
             return Solution(w, n_iter, value, size, False)
@@ -237,8 +238,8 @@ def _newton(objective: Objective, w: Array, tol: float, max_iter: int, report: R
             length *= 0.5
         w = w - length * step
         value, grad, hessian = trial
-        report(n_iter + 1, value, float(np.abs(grad).max()))
-    raise AssertionError
+        n_iter += 1
+        report(n_iter, value, float(np.abs(grad).max()))
 
 
 def _newton_step(objective: Objective, hessian: Array, grad: Array) -> Array:
