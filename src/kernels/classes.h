@@ -61,6 +61,7 @@ static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_
             if (ahead) {
                 tile_ahead(&g->logits, i, min_size(TILE, n - i), args->n_classes);
                 tile_ahead(&g->grad, i, min_size(TILE, n - i), args->n_classes);
+                tile_ahead(&g->hess, i, min_size(TILE, n - i), args->n_classes);
             }
             narrow_load(args, g, i, min_size(TILE, n - i), &tile);
             narrow_store(args, g, i, min_size(TILE, n - i), &tile);

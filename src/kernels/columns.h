@@ -68,6 +68,7 @@ static struct rows rows_move(struct rows *rows, size_t first, size_t n, size_t n
     const struct rows old = *rows;
     rows->type = REAL_TYPE;
     rows->stride = sizeof(real);
+    rows->step = (ptrdiff_t)(n_classes * sizeof(real));
     for (size_t r = 0; r < n; r++)
         rows->at[first + r] = (char *)(memory + r * n_classes);
     return old;

@@ -139,11 +139,14 @@ static NOINLINE void narrow_sums(struct narrow *s, size_t n_classes)
 static NOINLINE void narrow_label_sums(struct narrow *s, size_t n_classes)
 {
     const struct softmax_tile *t = &s->softmax;
-    for (size_t r = 0; r < TILE; r++)
-        s->v_label[r] = 0;
+    real label[TILE], v_label[TILE] = {0};
+    memcpy(label, s->label, sizeof label);
     for (size_t c = 0; c < n_classes; c++)
-        for (size_t r = 0; r < TILE; r++)
-            s->v_label[r] = s->label[r] == (real)c ? t->x[c][r] : s->v_label[r];
+        for (size_t r = 0; r < TILE; r++) {
+            real v = t->x[c][r];
+            v_label[r] = label[r] == (real)c ? v : v_label[r];
+        }
+    memcpy(s->v_label, v_label, sizeof v_label);
     for (size_t r = 0; r < TILE; r++) {
         real q = s->q_label[r];
         s->rest[r] = s->label[r] == t->argmax[r] ? 0 : q;
@@ -257,13 +260,17 @@ static NOINLINE void narrow_grad(struct narrow *s, real scale, size_t n_classes)
 static NOINLINE void narrow_label_grad(struct narrow *s, real scale, size_t n_classes)
 {
     struct softmax_tile *t = &s->softmax;
-    ALIGN real factor[TILE], at_largest[TILE];
+    ALIGN real factor[TILE], at_largest[TILE], q_label[TILE];
     narrow_factors(s, scale, factor, at_largest);
+    for (size_t r = 0; r < TILE; r++) {
+        q_label[r] = scale * s->q_label[r];
+        real q = s->label[r] == t->argmax[r] ? q_label[r] : 0;
+        at_largest[r] -= q * t->p_others[r];
+    }
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real q_label = scale * s->q_label[r], q = s->label[r] == (real)c ? q_label : 0;
+            real q = s->label[r] == (real)c ? q_label[r] : 0, largest = at_largest[r];
             real other = fma_(factor[r], t->e[c][r], -q);
-            real largest = at_largest[r] - q * t->p_others[r];
             real grad = t->argmax[r] == (real)c ? largest : other;
             t->x[c][r] = s->live[r] == 0 ? 0 : grad;
         }
@@ -386,15 +393,19 @@ static void narrow_scale_grad(const struct cek_cross_entropy_args *args, const s
         *first = *second = 0;
 }
 
-/* Labels and weights of n_rows rows; rows that are missing have no weight. */
+/* Rows from n_rows on are missing from a tile: they have no weight. */
+static void narrow_pad(ptrdiff_t *label, real *weight, size_t n_rows)
+{
+    for (size_t r = n_rows; r < TILE; r++) {
+        label[r] = IGNORED;
+        weight[r] = 0;
+    }
+}
+
 static NOINLINE void narrow_rows(const ptrdiff_t *restrict label, const real *restrict weight,
-                                 size_t n_rows, struct narrow *restrict s)
+                                 struct narrow *restrict s)
 {
     for (size_t r = 0; r < TILE; r++) {
-        s->label[r] = -1;
-        s->weight[r] = 0;
-    }
-    for (size_t r = 0; r < n_rows; r++) {
         s->label[r] = (real)label[r];
         s->weight[r] = weight[r];
     }
@@ -416,7 +427,8 @@ static void narrow_load(const struct cek_cross_entropy_args *args, struct group 
 {
     const size_t n_classes = args->n_classes;
     struct softmax_tile *t = &s->softmax;
-    narrow_rows(g->label + first, g->weight + first, n_rows, s);
+    narrow_pad(g->label + first, g->weight + first, n_rows);
+    narrow_rows(g->label + first, g->weight + first, s);
     narrow_logits(args, g, first, n_rows, s);
     tile_softmax(t, n_classes);
     if (is_one_hot(args)) {
@@ -466,14 +478,19 @@ static void narrow_derivatives(const struct cek_cross_entropy_args *args, const 
     }
 }
 
+static NOINLINE void narrow_losses(const struct narrow *s, real *restrict out)
+{
+    for (size_t r = 0; r < TILE; r++) {
+        real loss = s->loss[r];
+        out[r] = s->live[r] == 0 ? 0 : loss;
+    }
+}
+
 /* Writes what is wanted of the rows, and with that spends s. */
 static void narrow_store(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
                          size_t n_rows, struct narrow *s)
 {
-    for (size_t r = 0; r < n_rows; r++) {
-        real loss = s->loss[r];
-        g->loss[first + r] = s->live[r] == 0 ? 0 : loss;
-    }
+    narrow_losses(s, g->loss + first);
     narrow_derivatives(args, g, first, n_rows, s);
     if (args->scale_grad.data)
         for (size_t r = 0; r < n_rows; r++)

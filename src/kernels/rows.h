@@ -7,7 +7,8 @@
 /* Up to BLOCK rows of one array; `wanted` 0: the array is absent. */
 struct rows {
     char *at[BLOCK];
-    ptrdiff_t stride; /* bytes from one class to the next */
+    ptrdiff_t stride; /* bytes from one class to the next              */
+    ptrdiff_t step;   /* bytes from each row to the next; 0: they vary */
     enum cek_type type;
     int wanted;
 };
@@ -24,9 +25,11 @@ static void rows_locate(const struct cek_array *array, size_t begin, size_t n, s
     struct runs runs = runs_from(&first, begin);
     for (size_t i = 0; i < n;) {
         char *at;
-        size_t size = runs_take(&runs, n - i, &at);
-        for (size_t stop = i + size; i < stop; i++, at += run_stride(&first))
-            rows->at[i] = at;
+        const size_t size = runs_take(&runs, n - i, &at);
+        rows->step = size == n ? run_stride(&first) : 0;
+        for (size_t j = 0; j < size; j++)
+            rows->at[i + j] = at + (ptrdiff_t)j * run_stride(&first);
+        i += size;
     }
 }
 

@@ -50,17 +50,24 @@ static NOINLINE void labels_check(const uint64_t *restrict value, uint64_t n_cla
     }
 }
 
-static void labels_load(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
-                        struct group *g)
+/* Labels [begin, begin + n) as they are in memory. */
+static void labels_read(const struct cek_array *labels, size_t begin, size_t n,
+                        uint64_t *restrict value)
 {
-    struct runs runs = runs_from(&args->labels, begin);
+    struct runs runs = runs_from(labels, begin);
     for (size_t i = 0, size; i < n; i += size) {
         char *from;
         size = runs_take(&runs, n - i, &from);
-        label_readers[args->labels.type](from, run_stride(&args->labels), size, g->value + i);
+        label_readers[labels->type](from, run_stride(labels), size, value + i);
     }
-    labels_check(g->value, args->n_classes, args->ignore ? args->ignore_index : UINT64_MAX,
-                 args->ignore ? IGNORED : INVALID, n, g->label);
+}
+
+static NOINLINE void weights_keep(const ptrdiff_t *restrict label, size_t n, real *restrict weight)
+{
+    for (size_t i = 0; i < n; i++) {
+        real w = weight[i];
+        weight[i] = label[i] < 0 ? 0 : w;
+    }
 }
 
 /* The targets of rows [begin, begin + n). */
@@ -78,9 +85,10 @@ static void targets_load(const struct cek_cross_entropy_args *args, size_t begin
         memset(t->label, 0, sizeof t->label);
         return;
     }
-    labels_load(args, begin, n, t);
-    for (size_t i = 0; i < n; i++)
-        t->weight[i] = t->label[i] < 0 ? 0 : t->weight[i];
+    labels_read(&args->labels, begin, n, t->value);
+    labels_check(t->value, args->n_classes, args->ignore ? args->ignore_index : UINT64_MAX,
+                 args->ignore ? IGNORED : INVALID, n, t->label);
+    weights_keep(t->label, n, t->weight);
 }
 
 static INLINE real class_weight(const struct cek_cross_entropy_args *args, size_t c)
@@ -163,14 +171,6 @@ static double row_weight(const struct cek_cross_entropy_args *args, const struct
     return weight * sum_value(sum);
 }
 
-static NOINLINE size_t count_below(const ptrdiff_t *restrict label, ptrdiff_t bound, size_t n)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += label[i] < bound;
-    return count;
-}
-
 /* Sum of the weights of n rows. */
 static double rows_weight(const struct cek_cross_entropy_args *args, const struct group *g,
                           size_t n)
@@ -181,6 +181,50 @@ static double rows_weight(const struct cek_cross_entropy_args *args, const struc
     return sum_value(sum);
 }
 
+/* How many of n labels are a class. */
+static NOINLINE size_t labels_kept(const uint64_t *restrict value, uint64_t n_classes,
+                                   uint64_t ignored, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        kept += (value[i] < n_classes) & (value[i] != ignored);
+    return kept;
+}
+
+static NOINLINE size_t labels_equal(const uint64_t *restrict value, uint64_t other, size_t n)
+{
+    size_t equal = 0;
+    for (size_t i = 0; i < n; i++)
+        equal += value[i] == other;
+    return equal;
+}
+
+/* Index of the first label that is neither a class nor ignored; n: there is none. */
+static size_t first_invalid(const struct cek_cross_entropy_args *args, const uint64_t *value,
+                            size_t n)
+{
+    size_t i = 0;
+    while (i < n &&
+           (value[i] < args->n_classes || (args->ignore && value[i] == args->ignore_index)))
+        i++;
+    return i;
+}
+
+/* Counts labels [begin, begin + n), and notes the first that is invalid. */
+static void labels_scan(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
+                        struct cek_scan *scan)
+{
+    ALIGN uint64_t value[BLOCK];
+    const uint64_t ignored = args->ignore ? args->ignore_index : UINT64_MAX;
+    labels_read(&args->labels, begin, n, value);
+    const size_t kept = labels_kept(value, args->n_classes, ignored, n);
+    scan->count += (int64_t)kept;
+    if (kept == n || scan->invalid >= 0)
+        return;
+    if (!args->ignore || kept + labels_equal(value, ignored, n) < n)
+        scan->invalid = (ptrdiff_t)(begin + first_invalid(args, value, n));
+}
+
 /* Weight, count and first invalid label of rows [begin, end). */
 static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args, size_t begin,
                                     size_t end)
@@ -189,18 +233,18 @@ static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args, s
     struct cek_scan scan = {0, 0, -1};
     struct sum weight = {0, 0};
     const int weighted = args->sample_weight.data || args->class_weight || args->target_proba.data;
-    for (; begin < end; begin += BLOCK) {
-        size_t n = min_size(BLOCK, end - begin);
-        targets_load(args, begin, n, &t);
-        size_t kept = n - count_below(t.label, 0, n);
-        scan.count += (int64_t)kept;
-        sum_add(&weight, weighted ? rows_weight(args, &t, n) : (double)kept);
-        if (scan.invalid < 0 && count_below(t.label, IGNORED, n))
-            for (size_t i = n; i-- > 0;)
-                if (t.label[i] == INVALID)
-                    scan.invalid = (ptrdiff_t)(begin + i);
+    for (size_t n; begin < end; begin += n) {
+        n = min_size(BLOCK, end - begin);
+        if (args->target_proba.data)
+            scan.count += (int64_t)n;
+        else
+            labels_scan(args, begin, n, &scan);
+        if (weighted) {
+            targets_load(args, begin, n, &t);
+            sum_add(&weight, rows_weight(args, &t, n));
+        }
     }
-    scan.weight = sum_value(weight);
+    scan.weight = weighted ? sum_value(weight) : (double)scan.count;
     return scan;
 }
 

@@ -1,0 +1,233 @@
+/* How rows get into tiles, arrays [class][row], and back. */
+#ifndef CEK_TILE_ROWS_H
+#define CEK_TILE_ROWS_H
+
+#include "rows.h"
+#include "transpose.h"
+
+/* A batch (batch.h) of 64 classes takes 0.9 of the time of tiles, 0.5 where the rows come from L3 (double);
+ * of fewer it has to fill up its steps (AMD Zen 4, 2026-11). */
+enum {
+    TILE = 32,                      /* rows                                                */
+    GROUP = 4,                      /* classes that are summed as a tree                   */
+    TILE_CLASSES = 64,              /* whole groups: tiles of x, e and q take 24 or 48 KiB */
+    NARROW = LANES == 16 ? 63 : 48, /* classes at most                                     */
+};
+
+_Static_assert(NARROW + 1 >= STEP, "what is not narrow is read by whole steps (row.h, batch.h)");
+
+/* Are n rows, from `first` on, next to each other in memory, so that each class is a run? */
+static int rows_adjacent(const struct rows *rows, size_t first, size_t n)
+{
+    const ptrdiff_t size = type_sizes[rows->type];
+    int differ = 0;
+    if (rows->step)
+        return rows->step == size;
+    for (size_t i = first + 1; i < first + n; i++)
+        differ |= rows->at[i] - rows->at[i - 1] != size;
+    return !differ;
+}
+
+/* Two or three classes without gaps: of loops with these constants compilers make shuffles.  They take 0.1
+ * ns an element, four rows at a time 0.5 (float, AMD Zen 4, 2026-11). */
+static INLINE void split_rows(const real *restrict v, size_t n_classes, real (*restrict tile)[TILE])
+{
+    for (size_t r = 0; r < TILE; r++)
+        for (size_t c = 0; c < n_classes; c++)
+            tile[c][r] = v[n_classes * r + c];
+}
+
+static INLINE void join_rows(real (*restrict tile)[TILE], size_t n_classes, real *restrict v)
+{
+    for (size_t r = 0; r < TILE; r++)
+        for (size_t c = 0; c < n_classes; c++)
+            v[n_classes * r + c] = tile[c][r];
+}
+
+static NOINLINE void split_pairs(const real *restrict v, real (*restrict tile)[TILE])
+{
+    split_rows(v, 2, tile);
+}
+
+static NOINLINE void split_triples(const real *restrict v, real (*restrict tile)[TILE])
+{
+    split_rows(v, 3, tile);
+}
+
+static NOINLINE void join_pairs(real (*restrict tile)[TILE], real *restrict v)
+{
+    join_rows(tile, 2, v);
+}
+
+static NOINLINE void join_triples(real (*restrict tile)[TILE], real *restrict v)
+{
+    join_rows(tile, 3, v);
+}
+
+/* Four classes or more, `step` bytes from row to row.  The last four classes may be moved twice. */
+static NOINLINE void split_quads(const char *from, ptrdiff_t step, size_t n_classes,
+                                 real (*restrict tile)[TILE])
+{
+    for (size_t i = 0; i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4);
+        const char *at = from + c * sizeof(real);
+        for (size_t r = 0; r < TILE; r += 4, at += 4 * step) {
+            const void *rows[] = {at, at + step, at + 2 * step, at + 3 * step};
+            void *classes[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r, tile[c + 3] + r};
+            transpose_quads(rows, classes);
+        }
+    }
+}
+
+static NOINLINE void join_quads(real (*restrict tile)[TILE], size_t n_classes, char *to,
+                                ptrdiff_t step)
+{
+    for (size_t i = 0; i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4);
+        char *at = to + c * sizeof(real);
+        for (size_t r = 0; r < TILE; r += 4, at += 4 * step) {
+            const void *classes[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r,
+                                     tile[c + 3] + r};
+            void *rows[] = {at, at + step, at + 2 * step, at + 3 * step};
+            transpose_quads(classes, rows);
+        }
+    }
+}
+
+/* Is this a whole tile of evenly spaced rows of adjacent real, as the functions above take it? */
+static int tile_is_whole(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes)
+{
+    if (rows->type != REAL_TYPE || rows->stride != sizeof(real) || !rows->step || n_rows < TILE)
+        return 0;
+    const int has_gaps = rows->step != (ptrdiff_t)(n_classes * sizeof(real));
+    return n_classes >= 4 || (n_classes > 1 && !has_gaps && row_direct(rows, first));
+}
+
+/* Bytes from row to row where one class at a time is moved: of rows that are columns, or evenly spaced ones
+ * whose values are not adjacent, or too few for quads.  It takes 0.6 to 0.9 of the time of four rows at a time
+ * (AMD Zen 4, 2026-11).  0: the rows are not such. */
+static ptrdiff_t run_step(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes)
+{
+    const ptrdiff_t size = type_sizes[rows->type];
+    if (rows_adjacent(rows, first, n_rows))
+        return size;
+    return rows->stride != size || n_classes < 4 ? rows->step : 0;
+}
+
+/* Rows r to r + 3 of a tile from four rows of adjacent values. */
+static void four_load(const char *const row[4], size_t n_classes, size_t r,
+                      real (*restrict tile)[TILE])
+{
+    for (size_t i = 0; n_classes >= 4 && i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4), begin = c * sizeof(real);
+        const void *from[] = {row[0] + begin, row[1] + begin, row[2] + begin, row[3] + begin};
+        void *to[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r, tile[c + 3] + r};
+        transpose_quads(from, to);
+    }
+    for (size_t c = 0; n_classes < 4 && c < n_classes; c++)
+        for (size_t i = 0; i < 4; i++)
+            memcpy(tile[c] + r + i, row[i] + c * sizeof(real), sizeof(real));
+}
+
+static void four_store(real (*restrict tile)[TILE], size_t r, size_t n_classes, char *const row[4])
+{
+    for (size_t i = 0; n_classes >= 4 && i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4), begin = c * sizeof(real);
+        const void *from[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r, tile[c + 3] + r};
+        void *to[] = {row[0] + begin, row[1] + begin, row[2] + begin, row[3] + begin};
+        transpose_quads(from, to);
+    }
+    for (size_t c = 0; n_classes < 4 && c < n_classes; c++)
+        for (size_t i = 0; i < 4; i++)
+            memcpy(row[i] + c * sizeof(real), tile[c] + r + i, sizeof(real));
+}
+
+/* Rows of any kind, four at a time, where they lie or through a buffer. */
+static void fours_load(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes,
+                       real (*restrict tile)[TILE])
+{
+    const int direct = rows->type == REAL_TYPE && rows->stride == sizeof(real);
+    for (size_t r = 0; r < n_rows; r += 4) {
+        real buffer[4][TILE_CLASSES];
+        const char *row[4];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t from = first + min_size(r + i, n_rows - 1);
+            row[i] = direct ? rows->at[from] : (const char *)buffer[i];
+            if (!direct)
+                row_read(rows, from, 0, n_classes, buffer[i]);
+        }
+        four_load(row, n_classes, r, tile);
+    }
+}
+
+static void fours_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes,
+                        const struct rows *rows, size_t first)
+{
+    const int direct = rows->type == REAL_TYPE && rows->stride == sizeof(real);
+    for (size_t r = 0; r < n_rows; r += 4) {
+        real buffer[4][TILE_CLASSES];
+        char *row[4];
+        for (size_t i = 0; i < 4; i++)
+            row[i] = direct && r + i < n_rows ? rows->at[first + r + i] : (char *)buffer[i];
+        four_store(tile, r, n_classes, row);
+        for (size_t i = 0; !direct && i < 4 && r + i < n_rows; i++)
+            row_write(rows, first + r + i, 0, n_classes, buffer[i]);
+    }
+}
+
+/* n_rows rows, from `first` on, as [class][row]; rows that are missing are 0. */
+static void tile_load(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes,
+                      real (*restrict tile)[TILE])
+{
+    const char *from = rows->at[first];
+    const ptrdiff_t step = run_step(rows, first, n_rows, n_classes);
+    if (tile_is_whole(rows, first, n_rows, n_classes)) {
+        if (n_classes >= 4)
+            split_quads(from, rows->step, n_classes, tile);
+        else
+            (n_classes == 2 ? split_pairs : split_triples)((const real *)(const void *)from, tile);
+    } else if (step)
+        for (size_t c = 0; c < n_classes; c++)
+            run_read(rows->type, from + (ptrdiff_t)c * rows->stride, step, n_rows, tile[c]);
+    else
+        fours_load(rows, first, n_rows, n_classes, tile);
+    for (size_t c = 0; n_rows < TILE && c < n_classes; c++)
+        memset(tile[c] + n_rows, 0, (TILE - n_rows) * sizeof(real));
+}
+
+static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes,
+                       const struct rows *rows, size_t first)
+{
+    char *to = rows->at[first];
+    const ptrdiff_t step = run_step(rows, first, n_rows, n_classes);
+    if (tile_is_whole(rows, first, n_rows, n_classes)) {
+        if (n_classes >= 4)
+            join_quads(tile, n_classes, to, rows->step);
+        else
+            (n_classes == 2 ? join_pairs : join_triples)(tile, (real *)(void *)to);
+    } else if (step)
+        for (size_t c = 0; c < n_classes; c++)
+            run_write(rows->type, tile[c], n_rows, step, to + (ptrdiff_t)c * rows->stride);
+    else
+        fours_store(tile, n_rows, n_classes, rows, first);
+}
+
+/* Bytes of logits from which on the next tile is asked for: with the gradient they fill L2.  A call on 100,000 x
+ * 10 takes 0.85 of the time in float and 0.75 in double, of columns with the Hessian 0.55 (AMD Zen 4, 2026-11). */
+enum { PREFETCH_TILES = 1 << 19 };
+
+/* Asks for the memory of the tile after the one at `first`, if its rows leave no gap or are columns. */
+static INLINE void tile_ahead(const struct rows *rows, size_t first, size_t n_rows,
+                              size_t n_classes)
+{
+    const ptrdiff_t size = type_sizes[rows->type], row = (ptrdiff_t)n_classes * size;
+    if (!rows->wanted || n_rows < TILE || (rows->step != row && rows->step != size))
+        return;
+    const uintptr_t bytes = TILE * (uintptr_t)rows->step, next = (uintptr_t)rows->at[first] + bytes;
+    const size_t n_runs = rows->step == row ? 1 : n_classes;
+    for (size_t c = 0; c < n_runs; c++)
+        for (uintptr_t i = 0; i < bytes; i += 64) /* beyond the last row, where nothing is read */
+            PREFETCH((const char *)(next + c * (uintptr_t)rows->stride + i));
+}
+
+#endif
