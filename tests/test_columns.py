@@ -9,13 +9,14 @@ import pytest
 import cekernels as ck
 from cekernels import _parallel
 
-# Around the lanes, steps and chunks of both dtypes; from 64 classes on, 49 in float64, rows are
+# Around the lanes, steps and chunks of both dtypes; from 97 classes on, 65 in float64, rows are
 # no longer narrow.
 SIZES = [
-    (49, 33),
-    (64, 16),
-    (65, 40),
+    (65, 33),
+    (80, 16),
     (96, 17),
+    (97, 40),
+    (112, 16),
     (128, 8),
     (129, 16),
     (257, 33),

@@ -23,7 +23,7 @@ WITHOUT_FMA = {"baseline": 2}
 
 INF, NAN = math.inf, math.nan
 LONG = 9 * 16384 + 123
-CLASSES = [2, 3, 10, 48, 49, 64, 65, 100, 256, 257, 300]
+CLASSES = [2, 3, 10, 64, 65, 96, 97, 256, 257, 300]
 CLASS_OUTPUTS = ("grad", "hess", "proba", "lse")
 DIVERGENCES = ["kl_divergence", "js_divergence"]
 
@@ -161,7 +161,7 @@ def test_literals(dtype):
     assert ck.js_divergence(x, np.array([[0.5, 0.5]])) == 0.0
 
 
-@pytest.mark.parametrize("n_classes", [3, 10, 64, 65, 300])
+@pytest.mark.parametrize("n_classes", [3, 10, 65, 97, 300])
 def test_special_values(dtype, n_classes):
     x, t = np.zeros((8, n_classes), dtype), np.zeros((8, n_classes), dtype)
     t[:, 0] = t[:, 1] = 0.5
@@ -207,9 +207,10 @@ def test_nll_loss_with_options(isa, dtype, rng, assert_ulp):
             options = {"sample_weight": weight, "class_weight": class_weight}
             options |= {"label_smoothing": smoothing, "ignore_index": None if soft else -1}
             hard = target if soft else np.where(y[:, np.newaxis] < 0, 0, np.eye(n_classes)[y])
-            rows = weight.astype(float) * (1 if soft else y >= 0)
-            total = rows * np.sum(hard * class_weight, axis=-1, dtype=float)
-            smoothed = hard.astype(float) * (1 - smoothing) + smoothing / n_classes
+            hard = hard.astype(np.longdouble)  # for the rounding errors not to be the reference's
+            rows = weight.astype(np.longdouble) * (1 if soft else y >= 0)
+            total = rows * np.sum(hard * class_weight, axis=-1)
+            smoothed = hard * (1 - smoothing) + smoothing / n_classes
             q = rows[:, np.newaxis] * class_weight * smoothed
             ulp = NLL_ULP * WITHOUT_FMA.get(isa, 1)
             loss, grad = ck.nll_loss(x, target, reduction="none", return_grad=True, **options)

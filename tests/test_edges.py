@@ -98,7 +98,7 @@ def special_rows(n_classes, dtype):
     return np.array(rows).astype(dtype)
 
 
-@pytest.mark.parametrize("n_classes", [1, 2, 3, 10, 31, 32, 33, 64, 65, 100, 257, 1000])
+@pytest.mark.parametrize("n_classes", [1, 2, 3, 10, 31, 32, 33, 64, 65, 96, 97, 100, 257, 1000])
 def test_special_rows(check_loss, dtype, n_classes):
     x = special_rows(n_classes, dtype)
     outputs = {f"return_{name}": True for name in CLASS_OUTPUTS}

@@ -159,7 +159,7 @@ class_cases = {
     "seed": st.integers(0, 2**32 - 1),
     "half": st.sampled_from(HALVES),
     "samples": st.sampled_from([(1,), (5,), (70,), (300,), (3, 20), (0,)]),
-    "n_classes": st.sampled_from([1, 2, 3, 10, 33, 64, 65, 100, 300, 1500]),
+    "n_classes": st.sampled_from([1, 2, 3, 10, 33, 64, 65, 96, 97, 100, 300, 1500]),
     "scale": st.sampled_from([1.0, 8.0, 60.0]),
     "axis": st.integers(0, 2),
     "layout": st.sampled_from(list(STRIDES)),
@@ -401,7 +401,7 @@ def test_elementwise(half, assert_same_bits, name, step):
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("n_classes", [1, 3, 64, 65, 1000])
+@pytest.mark.parametrize("n_classes", [1, 3, 64, 65, 97, 1000])
 @pytest.mark.parametrize("layout", STRIDES)
 def test_normalised(rng, half, assert_same_bits, n_classes, layout):
     array = rng.normal(0, 4, (70, n_classes)).astype(half)

@@ -180,7 +180,7 @@ class_cases = {
     "dtype": dtypes,
     "samples": st.sampled_from([(), (1,), (5,), (70,), (300,), (3, 100), (4, 1, 5), (2, 3, 2, 3)]),
     "axis": st.integers(0, 4),
-    "n_classes": st.sampled_from([1, 2, 3, 10, 33, 64, 65, 100, 300]),
+    "n_classes": st.sampled_from([1, 2, 3, 10, 33, 64, 65, 96, 97, 100, 300]),
     "soft": st.booleans(),
     "inputs": st.lists(layouts, min_size=4, max_size=4),
     "present": st.sets(st.sampled_from(["sample_weight", "where", "class_weight"])),
@@ -311,7 +311,7 @@ def test_negative_axes(rng, assert_same_bits):
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("n_classes", [1, 3, 64, 65, 1000])
+@pytest.mark.parametrize("n_classes", [1, 3, 64, 65, 97, 1000])
 def test_one_sample_is_a_row_of_a_batch(rng, dtype, assert_same_bits, n_classes):
     x, labels = rng.normal(0, 4, (7, n_classes)).astype(dtype), rng.integers(0, n_classes, 7)
     options = {f"return_{name}": True for name in ("grad", "hess", "proba", "lse")}

@@ -24,7 +24,7 @@ SUM_RELATIVE = {np.float32: 2e-7, np.float64: 1e-15}
 # Around a vector, a block and a chunk.
 SMALL_SIZES = [0, 1, 16, 17, 256, 257]
 LARGE_SIZES = [16383, 16384, 16385, 40000]
-CLASSES = [1, 3, 10, 48, 49, 63, 64, 65, 256, 1000]  # narrow up to 63 (float32) and 48 (float64)
+CLASSES = [1, 3, 10, 64, 65, 96, 97, 256, 1000]  # narrow up to 96 (float32) and 64 (float64)
 ALL_OUTPUTS = {"return_grad": True, "return_hess": True}
 
 BINARY_OPTIONS = {

@@ -308,7 +308,7 @@ KINDS = {
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("masked", [False, True], ids=["all classes", "some classes"])
-@pytest.mark.parametrize("n_classes", [3, 48, 64, 300])
+@pytest.mark.parametrize("n_classes", [3, 64, 97, 300])
 def test_nothing_of_a_row_that_does_not_count(
     dtype, rng, assert_same_bits, n_classes, masked, kind
 ):
@@ -419,7 +419,7 @@ def test_masked_label_and_no_class(dtype, n_classes):
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_classes", [10, 48, 64, 300])
+@pytest.mark.parametrize("n_classes", [10, 64, 97, 300])
 def test_masked_logits_are_not_read(dtype, rng, assert_same_bits, n_classes, kind):
     x, labels = rng.normal(0, 3, (40, n_classes)).astype(dtype), rng.integers(0, n_classes, 40)
     where = rng.uniform(size=x.shape) < 0.7

@@ -488,7 +488,7 @@ def test_infinite_logits_of_sigmoid_focal_loss(dtype, gamma):
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("n_classes", [2, 10, 48, 64, 65, 300])
+@pytest.mark.parametrize("n_classes", [2, 10, 64, 65, 97, 300])
 @every_outer
 def test_infinite_logits_of_outer_functions(dtype, name, parameter, n_classes):
     x = np.zeros((6, n_classes), dtype)
@@ -689,7 +689,7 @@ def test_same_bits_of_hessians(rng, dtype, assert_same_bits, monkeypatch, n_clas
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("n_classes", [1, 3, 31, 48, 49, 64, 65, 129, 300])
+@pytest.mark.parametrize("n_classes", [1, 3, 31, 64, 65, 96, 97, 129, 300])
 def test_nothing_is_written_beside_the_results(rng, dtype, n_classes):
     x, v = rng.normal(0, 3, (2, 5, n_classes)).astype(dtype)
     x[2] = NAN

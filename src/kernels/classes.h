@@ -56,13 +56,7 @@ static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_
         cross_entropy_rows(args, begin, 0, n, g, scratch);
     } else {
         struct narrow tile;
-        const int ahead = args->n_rows * args->n_classes * sizeof(real) >= PREFETCH_TILES;
         for (size_t i = 0; i < n; i += TILE) {
-            if (ahead) {
-                tile_ahead(&g->logits, i, min_size(TILE, n - i), args->n_classes);
-                tile_ahead(&g->grad, i, min_size(TILE, n - i), args->n_classes);
-                tile_ahead(&g->hess, i, min_size(TILE, n - i), args->n_classes);
-            }
             narrow_load(args, g, i, min_size(TILE, n - i), &tile);
             narrow_store(args, g, i, min_size(TILE, n - i), &tile);
         }
@@ -101,7 +95,7 @@ static void softmax_group(const struct cek_cross_entropy_args *args, size_t begi
                           struct group *g, real *scratch)
 {
     group_locate(args, begin, n, g);
-    g->allowed.wanted = 0;
+    g->allowed.wanted = g->target_proba.wanted = 0;
     if (args->n_classes > NARROW) {
         for (size_t i = 0; i < n; i++)
             softmax_wide(args, g, i, next_row(args, begin + i, 1), scratch);

@@ -427,9 +427,12 @@ static void narrow_load(const struct cek_cross_entropy_args *args, struct group 
 {
     const size_t n_classes = args->n_classes;
     struct softmax_tile *t = &s->softmax;
+    const struct rows *const arrays[] = {&g->logits, &g->target_proba, &g->grad, &g->hess,
+                                         &g->proba};
     narrow_pad(g->label + first, g->weight + first, n_rows);
     narrow_rows(g->label + first, g->weight + first, s);
     narrow_logits(args, g, first, n_rows, s);
+    tile_ahead(t, arrays, is_large(args) ? 5 : 0, first, n_classes);
     tile_softmax(t, n_classes);
     if (is_one_hot(args)) {
         narrow_label_weights(args, g, first, n_rows, s);

@@ -63,7 +63,9 @@ static void softmax_narrow(const struct cek_cross_entropy_args *args, struct gro
 {
     const size_t n_classes = args->n_classes;
     ALIGN real lse[TILE];
+    const struct rows *const arrays[] = {&g->logits, &g->proba, &g->log_proba};
     tile_load(&g->logits, first, n_rows, n_classes, t->x);
+    tile_ahead(t, arrays, is_large(args) ? 3 : 0, first, n_classes);
     tile_softmax(t, n_classes);
     if (args->lse.data) {
         tile_lse(t, n_rows, n_classes, lse);

@@ -5,13 +5,12 @@
 #include "rows.h"
 #include "transpose.h"
 
-/* A batch (batch.h) of 64 classes takes 0.9 of the time of tiles, 0.5 where the rows come from L3 (double);
- * of fewer it has to fill up its steps (AMD Zen 4, 2026-11). */
+/* From there on a batch (batch.h), which fills up its steps, takes no longer than tiles (AMD Zen 4, 2026-11). */
 enum {
     TILE = 32,                      /* rows                                                */
     GROUP = 4,                      /* classes that are summed as a tree                   */
-    TILE_CLASSES = 64,              /* whole groups: tiles of x, e and q take 24 or 48 KiB */
-    NARROW = LANES == 16 ? 63 : 48, /* classes at most                                     */
+    TILE_CLASSES = LANES == 16 ? 96 : 64, /* whole groups: tiles of x, e and q take 36 or 48 KiB */
+    NARROW = TILE_CLASSES, /* classes at most                                     */
 };
 
 _Static_assert(NARROW + 1 >= STEP, "what is not narrow is read by whole steps (row.h, batch.h)");
@@ -212,22 +211,28 @@ static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_clas
         fours_store(tile, n_rows, n_classes, rows, first);
 }
 
-/* Bytes of logits from which on the next tile is asked for: with the gradient they fill L2.  A call on 100,000 x
- * 10 takes 0.85 of the time in float and 0.75 in double, of columns with the Hessian 0.55 (AMD Zen 4, 2026-11). */
-enum { PREFETCH_TILES = 1 << 19 };
+/* Memory to be asked for: of each class a run, `step` bytes apart. */
+struct ahead {
+    uintptr_t at;
+    ptrdiff_t step;
+};
 
-/* Asks for the memory of the tile after the one at `first`, if its rows leave no gap or are columns. */
-static INLINE void tile_ahead(const struct rows *rows, size_t first, size_t n_rows,
-                              size_t n_classes)
+/* The tile after that at `first`.  Returns whether its place is known: rows without gaps, or columns. */
+static int rows_ahead(const struct rows *rows, size_t first, size_t n_classes, struct ahead *ahead)
 {
     const ptrdiff_t size = type_sizes[rows->type], row = (ptrdiff_t)n_classes * size;
-    if (!rows->wanted || n_rows < TILE || (rows->step != row && rows->step != size))
-        return;
-    const uintptr_t bytes = TILE * (uintptr_t)rows->step, next = (uintptr_t)rows->at[first] + bytes;
-    const size_t n_runs = rows->step == row ? 1 : n_classes;
-    for (size_t c = 0; c < n_runs; c++)
-        for (uintptr_t i = 0; i < bytes; i += 64) /* beyond the last row, where nothing is read */
-            PREFETCH((const char *)(next + c * (uintptr_t)rows->stride + i));
+    if (rows->step != row && rows->step != size)
+        return 0;
+    ahead->at = (uintptr_t)rows->at[first] + TILE * (uintptr_t)rows->step;
+    ahead->step = rows->step == row ? TILE * size : rows->stride;
+    return 1;
+}
+
+/* Asks for class c of it; beyond the last row nothing is read. */
+static INLINE void ahead_class(const struct ahead *ahead, size_t c)
+{
+    for (uintptr_t i = 0; i < TILE * sizeof(real); i += 64)
+        PREFETCH((const char *)(ahead->at + c * (uintptr_t)ahead->step + i));
 }
 
 #endif
