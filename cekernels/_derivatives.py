@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cekernels import _kernels, _validation
+from cekernels import _kernels, _parallel, _validation
+from cekernels._binary import binary_problem
+from cekernels._classes import NO_OUTPUTS, class_problem, outer_loss
 from cekernels._layout import as_vector
 from cekernels._runtime import effective_threads
-from cekernels._validation import Array, LabelError
+from cekernels._validation import Array, ClassWeight, LabelError
+from cekernels.focal import class_factors
 
 # Logits a block: what is computed in one dtype is still in the cache when it is written in another.
 BLOCK = 131_072
@@ -20,7 +23,92 @@ BLOCK = 131_072
 # 10,000 x 100: 11.9 instead of 8.3 ms).
 APART = 16
 
-ARGUMENTS = {"loss": "out", "grad": "grad_out", "hess": "hess_out", "proba": "proba_out"}
+OUTPUTS = ("loss", "grad", "hess", "proba")
+
+
+@dataclass(frozen=True)
+class Derivable:
+    """A loss of margins and targets, checked: its derivatives are written for some rows at a time.
+
+    A job takes what has a value for each row, then what all rows share, then `OUTPUTS`.
+    """
+
+    margins: Array
+    targets: Array
+    make_job: Callable[..., Any]
+    by_row: tuple[Array | None, ...]
+    shared: tuple[Any, ...]
+    is_focal: bool
+
+    def run(self, rows: slice, outputs: dict[str, Array], n_threads: int) -> float:
+        """Write outputs of some rows; return the sum of their losses, 0 where each is written."""
+        of_rows = (x if x is None or x.ndim == 0 else x[rows] for x in self.by_row)
+        job = self.make_job(*of_rows, *self.shared, *map(outputs.get, OUTPUTS))
+        _parallel.run(job, n_threads)
+        return 0.0 if "loss" in outputs else job.total()
+
+
+def binary_derivable(
+    margins: Array,
+    targets: Array,
+    *,
+    sample_weight: Array | None = None,
+    pos_weight: float | None = None,
+    label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+    alpha: float | None = None,
+) -> Derivable:
+    """Return binary cross-entropy, or focal loss, of margins with one axis and checked targets."""
+    positive, negative = class_factors(alpha, pos_weight)
+    problem = binary_problem(
+        margins,
+        targets,
+        name="margins",
+        sample_weight=sample_weight,
+        pos_weight=positive,
+        label_smoothing=label_smoothing,
+    )
+
+    def focal_job(*arguments: Any) -> _kernels.Focal:
+        return _kernels.Focal(gamma, negative, *arguments)
+
+    return Derivable(
+        problem.values,
+        problem.targets,
+        _kernels.Binary if gamma == 0.0 and alpha is None else focal_job,
+        (problem.values, problem.targets, problem.sample_weight, problem.pos_weight),
+        (problem.smoothing, None),
+        gamma > 0.0,
+    )
+
+
+def class_derivable(
+    margins: Array,
+    targets: Array,
+    *,
+    sample_weight: Array | None = None,
+    class_weight: ClassWeight = None,
+    label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+) -> Derivable:
+    """Return softmax cross-entropy, or focal loss, of rows of margins with codes or probabilities."""
+    problem = class_problem(
+        margins,
+        targets,
+        names=("margins", "targets"),
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+    )
+    make_job = outer_loss(_kernels.OUTER_FOCAL, gamma) if gamma > 0.0 else _kernels.CrossEntropy
+    return Derivable(
+        problem.logits,
+        targets,
+        lambda *arguments: make_job(*arguments, *NO_OUTPUTS[len(OUTPUTS) :]),
+        (problem.logits, problem.labels, problem.target_proba, None, problem.sample_weight),
+        (problem.class_weight, problem.smoothing, None, 0.0, 0.0, 1.0),
+        gamma > 0.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -45,56 +133,48 @@ UNCHANGED = Finish()
 
 
 def write(
-    function: Callable[..., Any],
-    margins: Array,
-    targets: Array,
+    loss: Derivable,
     outputs: dict[str, Array],
     *,
-    sample_weight: Array | None = None,
     finish: dict[str, Finish] | None = None,
-    convex: bool = False,
     n_threads: int | None = None,
-    **options: Any,
 ) -> float:
-    """Write outputs of a loss of this package to arrays of any float dtype; return the sum of losses.
+    """Write outputs of a loss to arrays of any float dtype; return the sum of losses.
 
     What the kernels can write as it is wanted takes one call.  All else goes through blocks of rows.
-    With the losses among the outputs no sum is made, and 0 is returned.  `convex` replaces the Hessian
-    of a focal loss by its part that is never negative.
+    With the losses among the outputs no sum is made, and 0 is returned.  The Hessian of a focal loss
+    is replaced by its part that is never negative.
     """
+    margins, n_rows = loss.margins, len(loss.margins)
+    threads = effective_threads(n_threads)
     finishes = {name: (finish or {}).get(name, UNCHANGED) for name in outputs}
     converted = [name for name, out in outputs.items() if out.dtype != margins.dtype]
-    convex = convex and "hess" in outputs
-    arguments = ARGUMENTS | ({"hess": ARGUMENTS["proba"]} if convex else {})
-    options |= {"reduction": "none" if "loss" in outputs else "sum", "n_threads": n_threads}
-
-    def call(rows: slice, values: dict[str, Array]) -> float:
-        weight = None if sample_weight is None else sample_weight[rows]
-        arrays = {arguments[name]: value for name, value in values.items()}
-        result = function(margins[rows], targets[rows], sample_weight=weight, **arrays, **options)
-        return 0.0 if "loss" in outputs else float(result[0])
-
-    n_rows = len(margins)
-    if not converted and not convex and all(each == UNCHANGED for each in finishes.values()):
-        return call(slice(0, n_rows), outputs)
-    step = _block_rows(margins, effective_threads(n_threads))
+    curved = loss.is_focal and "hess" in outputs
+    if not converted and not curved and all(each == UNCHANGED for each in finishes.values()):
+        return loss.run(slice(0, n_rows), outputs, threads)
+    step = _block_rows(margins, threads)
     order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
     scratch = {
         name: np.empty((min(step, n_rows) + APART, *outputs[name].shape[1:]), margins.dtype, order)
         for name in converted
     }
     total = 0.0
-    for begin in range(0, n_rows, step):
-        rows = slice(begin, min(begin + step, n_rows))
-        outs = {name: out[rows] for name, out in outputs.items()}
-        values = outs | {name: array[: rows.stop - begin] for name, array in scratch.items()}
-        total += call(rows, values)
-        with np.errstate(all="ignore"):
-            if convex:
-                _curve(values["hess"], values["grad"], targets[rows])
+    with np.errstate(all="ignore"):
+        for begin in range(0, n_rows, step):
+            rows = slice(begin, min(begin + step, n_rows))
+            outs = {name: out[rows] for name, out in outputs.items()}
+            values = outs | {name: array[: rows.stop - begin] for name, array in scratch.items()}
+            total += loss.run(rows, _with_proba(values) if curved else values, threads)
+            if curved:
+                _curve(values["hess"], values["grad"], loss.targets[rows])
             for name, out in outs.items():
                 finishes[name](values[name], out)
     return total
+
+
+def _with_proba(values: dict[str, Array]) -> dict[str, Array]:
+    """Return the same memory, with the probabilities in place of the Hessian."""
+    return {"proba" if name == "hess" else name: value for name, value in values.items()}
 
 
 def _curve(proba: Array, grad: Array, labels: Array) -> None:
@@ -123,12 +203,15 @@ def _block_rows(margins: Array, n_threads: int) -> int:
 
 def as_codes(labels: Array, n_classes: int, name: str) -> Array:
     """Return labels, of any real dtype, as integers in [0, n_classes)."""
-    codes = labels.astype(np.uint8) if labels.dtype.kind == "b" else labels
+    codes = labels.view(np.uint8) if labels.dtype.kind == "b" else labels
     if _validation.is_floating(labels.dtype):
         with np.errstate(invalid="ignore"):
             codes = labels.astype(np.int32)
-    wrong = (codes != labels) | (codes < 0) | (codes >= n_classes)
-    if np.any(wrong):
+    # As unsigned, a negative integer is a huge one: a single maximum bounds both ends.
+    unsigned = codes.view(f"u{codes.itemsize}")
+    is_integer = codes.dtype == labels.dtype or np.array_equal(codes.astype(labels.dtype), labels)
+    if not is_integer or unsigned.max(initial=0) >= n_classes:
+        wrong = (codes != labels) | (codes < 0) | (codes >= n_classes)
         first = int(np.argmax(wrong))
         raise LabelError(
             f"{name}[{first}] is {labels[first]}, but labels must be integers in [0, {n_classes}), "

@@ -167,15 +167,7 @@ def sigmoid_focal_loss(
     (0.088, array([-0.0006, -0.096 ]))
     """
     exponent = _validation.as_gamma(gamma)
-    neg_weight = 1.0
-    weight_of_positive = pos_weight
-    if alpha is not None:
-        share = _validation.as_fraction(alpha, "alpha")
-        neg_weight = 1.0 - share
-        weight_of_positive = share
-        if pos_weight is not None:
-            with np.errstate(all="ignore"):
-                weight_of_positive = share * _validation.as_array(pos_weight, "pos_weight")
+    weight_of_positive, neg_weight = class_factors(alpha, pos_weight)
     problem = binary_problem(
         logits,
         targets,
@@ -358,3 +350,14 @@ def softmax_focal_loss(
         denominator=denominator,
         n_threads=n_threads,
     )
+
+
+def class_factors(alpha: float | None, pos_weight: ArrayLike | None) -> tuple[Any, float]:
+    """Return what the losses of the positive and of the negative class are multiplied by."""
+    if alpha is None:
+        return pos_weight, 1.0
+    share = _validation.as_fraction(alpha, "alpha")
+    if pos_weight is None:
+        return share, 1.0 - share
+    with np.errstate(all="ignore"):
+        return share * _validation.as_array(pos_weight, "pos_weight"), 1.0 - share

@@ -20,7 +20,15 @@ from cekernels._boosters import (
     Metric,
     Objective,
 )
-from cekernels._derivatives import Finish, as_codes, check_fractions, check_total, write
+from cekernels._derivatives import (
+    Finish,
+    as_codes,
+    binary_derivable,
+    check_fractions,
+    check_total,
+    class_derivable,
+    write,
+)
 from cekernels._stats import LossStats
 from cekernels._validation import Array, ClassWeight
 from cekernels.focal import sigmoid_focal_loss, softmax_focal_loss
@@ -227,17 +235,16 @@ class Binary(BoosterLoss):
         finish: dict[str, Finish],
     ) -> None:
         self._check(margins, labels)
-        function, options = self._loss()
-        total = write(
-            function,
+        loss = binary_derivable(
             margins,
             labels,
-            outputs,
             sample_weight=sample_weight,
-            finish=finish,
-            convex=self.gamma > 0.0,
-            **options,
+            pos_weight=self.pos_weight,
+            label_smoothing=self.label_smoothing,
+            gamma=self.gamma,
+            alpha=self.alpha,
         )
+        total = write(loss, outputs, finish=finish, n_threads=self.n_threads)
         check_total(total, margins, "margins")
 
     def _matrices(self, margins: Array, *_: float) -> tuple[Array, Array]:
@@ -480,17 +487,15 @@ class Softmax(BoosterLoss):
         finish: dict[str, Finish],
     ) -> None:
         targets = self._targets(margins, labels, self.soft_targets)
-        function, options = self._loss(margins, targets)
-        total = write(
-            function,
+        loss = class_derivable(
             margins,
             targets,
-            outputs,
             sample_weight=sample_weight,
-            finish=finish,
-            convex=self.gamma > 0.0,
-            **options,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
+            gamma=self.gamma,
         )
+        total = write(loss, outputs, finish=finish, n_threads=self.n_threads)
         check_total(total, margins, "margins")
 
     def _matrices(self, margins: Array, label: float, weight: float) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ one is an ImportError, a newer one a RuntimeWarning.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
@@ -17,10 +17,15 @@ from typing import Any
 import numpy as np
 
 from cekernels import _validation, special
-from cekernels._derivatives import as_codes, check_fractions, write
+from cekernels._derivatives import (
+    Derivable,
+    as_codes,
+    binary_derivable,
+    check_fractions,
+    class_derivable,
+    write,
+)
 from cekernels._validation import Array
-from cekernels.focal import sigmoid_focal_loss, softmax_focal_loss
-from cekernels.losses import binary_cross_entropy_with_logits, cross_entropy
 
 try:
     import sklearn  # type: ignore[import-untyped]
@@ -127,12 +132,8 @@ class Kernels:
             y_true, raw_prediction, sample_weight, n_threads, grad=gradient_out, proba=proba_out
         )
 
-    def _targets(self, y_true: Array, raw_prediction: Array) -> Array:
-        """Return targets as the function takes them."""
-        raise NotImplementedError
-
-    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any]]:
-        """Return the function and its options."""
+    def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
+        """Return the loss of these arguments, checked."""
         raise NotImplementedError
 
     def _write(
@@ -147,24 +148,19 @@ class Kernels:
         if any(out.dtype == np.float64 for out in outputs.values()):
             raw = raw.astype(np.float64, copy=False)
         y = _validation.as_shaped(y_true, "y_true", raw.shape[:1])
-        targets = self._targets(y, raw)
         weight = _validation.as_broadcast(sample_weight, "sample_weight", raw.shape[:1])
+        loss = self._derivable(y, raw, weight)
         for name, out in outputs.items():
             argument = ARGUMENTS[name]
             shape = raw.shape[:1] if name == "loss" else raw.shape
             _validation.check_output(out, argument, shape, out.dtype)
             _validation.as_floats(out, argument)
-        function, options = self._loss()
-        write(
-            function,
-            raw,
-            targets,
-            outputs,
-            sample_weight=weight,
-            convex=self.gamma > 0.0,
-            n_threads=n_threads,
-            **options,
+        _validation.check_overlap(
+            {ARGUMENTS[name]: out for name, out in outputs.items()},
+            {"raw_prediction": raw, "y_true": y, "sample_weight": weight},
+            ("gradient_out", "raw_prediction"),
         )
+        write(loss, outputs, n_threads=n_threads)
 
 
 ARGUMENTS = {
@@ -182,18 +178,16 @@ class BinomialKernels(Kernels):
         self.gamma = _validation.as_gamma(gamma)
         self.alpha = None if alpha is None else _validation.as_fraction(alpha, "alpha")
 
-    def _targets(self, y_true: Array, raw_prediction: Array) -> Array:
+    def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
         if raw_prediction.ndim != 1:
             raise ValueError(f"raw_prediction must have shape (n,), got {raw_prediction.shape}")
         if self.gamma > 0.0:
-            return as_codes(y_true, 2, "y_true")
-        check_fractions(y_true, "y_true")
-        return y_true
-
-    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any]]:
-        if self.gamma == 0.0 and self.alpha is None:
-            return binary_cross_entropy_with_logits, {"check": False}
-        return sigmoid_focal_loss, {"check": False, "gamma": self.gamma, "alpha": self.alpha}
+            y_true = as_codes(y_true, 2, "y_true")
+        else:
+            check_fractions(y_true, "y_true")
+        return binary_derivable(
+            raw_prediction, y_true, sample_weight=weight, gamma=self.gamma, alpha=self.alpha
+        )
 
 
 class MultinomialKernels(Kernels):
@@ -202,15 +196,11 @@ class MultinomialKernels(Kernels):
     def __init__(self, gamma: float = 0.0) -> None:
         self.gamma = _validation.as_gamma(gamma)
 
-    def _targets(self, y_true: Array, raw_prediction: Array) -> Array:
+    def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
         if raw_prediction.ndim != 2:
             raise ValueError(f"raw_prediction must have shape (n, C), got {raw_prediction.shape}")
-        return as_codes(y_true, raw_prediction.shape[1], "y_true")
-
-    def _loss(self) -> tuple[Callable[..., Any], dict[str, Any]]:
-        if self.gamma == 0.0:
-            return cross_entropy, {}
-        return softmax_focal_loss, {"gamma": self.gamma}
+        codes = as_codes(y_true, raw_prediction.shape[1], "y_true")
+        return class_derivable(raw_prediction, codes, sample_weight=weight, gamma=self.gamma)
 
 
 class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]
