@@ -257,17 +257,16 @@ class Objective:
     ) -> tuple[Array, Array]:
         """Return gradient and Hessian of (labels, margins, weights) or of (margins, data set)."""
         margins, labels, weight = _unpack(first, second, sample_weight)
-        order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
-        outputs = {
-            name: self._buffers.take(margins.shape, np.dtype(np.float32), order)
-            for name in ("grad", "hess")
-        }
+        is_fortran = margins.flags.f_contiguous
+        pair = self._buffers.take((2, *(margins.shape[::-1] if is_fortran else margins.shape)))
+        grad, hess = (each.T for each in pair) if is_fortran else pair
         factor = self.hess_factor
         if factor is None:
             factor = self.loss._hess_factor(self.booster, margins)
         floor = None if self.hess_min is None else self.hess_min / factor
-        self.loss._write(margins, labels, weight, outputs, {"hess": Finish(factor, floor)})
-        return outputs["grad"], outputs["hess"]
+        outputs, finish = {"grad": grad, "hess": hess}, {"hess": Finish(factor, floor)}
+        self.loss._write(margins, labels, weight, outputs, finish)
+        return grad, hess
 
 
 class Metric:

@@ -3,16 +3,14 @@
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from cekernels import _kernels, _parallel, _validation
-from cekernels._binary import binary_problem
-from cekernels._classes import NO_OUTPUTS, class_problem, outer_loss
-from cekernels._layout import as_vector
+from cekernels._classes import NO_OUTPUTS, outer_loss
 from cekernels._runtime import effective_threads
 from cekernels._validation import Array, ClassWeight, LabelError
 from cekernels.focal import class_factors
@@ -26,8 +24,7 @@ APART = 16
 OUTPUTS = ("loss", "grad", "hess", "proba")
 
 
-@dataclass(frozen=True)
-class Derivable:
+class Derivable(NamedTuple):
     """A loss of margins and targets, checked: its derivatives are written for some rows at a time.
 
     A job takes what has a value for each row, then what all rows share, then `OUTPUTS`.
@@ -42,7 +39,7 @@ class Derivable:
 
     def run(self, rows: slice, outputs: dict[str, Array], n_threads: int) -> float:
         """Write outputs of some rows; return the sum of their losses, 0 where each is written."""
-        of_rows = (x if x is None or x.ndim == 0 else x[rows] for x in self.by_row)
+        of_rows = [x if x is None or x.ndim == 0 else x[rows] for x in self.by_row]
         job = self.make_job(*of_rows, *self.shared, *map(outputs.get, OUTPUTS))
         _parallel.run(job, n_threads)
         return 0.0 if "loss" in outputs else job.total()
@@ -51,33 +48,22 @@ class Derivable:
 def binary_derivable(
     margins: Array,
     targets: Array,
+    sample_weight: Array | None,
     *,
-    sample_weight: Array | None = None,
     pos_weight: float | None = None,
     label_smoothing: float = 0.0,
     gamma: float = 0.0,
     alpha: float | None = None,
 ) -> Derivable:
-    """Return binary cross-entropy, or focal loss, of margins with one axis and checked targets."""
+    """Return binary cross-entropy, or focal loss, of margins with one axis; all is checked."""
     positive, negative = class_factors(alpha, pos_weight)
-    problem = binary_problem(
+    is_plain = gamma == 0.0 and alpha is None
+    return Derivable(
         margins,
         targets,
-        name="margins",
-        sample_weight=sample_weight,
-        pos_weight=positive,
-        label_smoothing=label_smoothing,
-    )
-
-    def focal_job(*arguments: Any) -> _kernels.Focal:
-        return _kernels.Focal(gamma, negative, *arguments)
-
-    return Derivable(
-        problem.values,
-        problem.targets,
-        _kernels.Binary if gamma == 0.0 and alpha is None else focal_job,
-        (problem.values, problem.targets, problem.sample_weight, problem.pos_weight),
-        (problem.smoothing, None),
+        _kernels.Binary if is_plain else partial(_kernels.Focal, gamma, negative),
+        (margins, targets, sample_weight, None if positive is None else np.asarray(positive)),
+        (label_smoothing, None),
         gamma > 0.0,
     )
 
@@ -85,43 +71,46 @@ def binary_derivable(
 def class_derivable(
     margins: Array,
     targets: Array,
+    sample_weight: Array | None,
     *,
-    sample_weight: Array | None = None,
     class_weight: ClassWeight = None,
     label_smoothing: float = 0.0,
     gamma: float = 0.0,
 ) -> Derivable:
-    """Return softmax cross-entropy, or focal loss, of rows of margins with codes or probabilities."""
-    problem = class_problem(
-        margins,
-        targets,
-        names=("margins", "targets"),
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        label_smoothing=label_smoothing,
+    """Return softmax cross-entropy, or focal loss, of rows of margins; but for weights, all is checked.
+
+    Targets are codes, or probabilities of two axes.
+    """
+    labels, proba = (targets, None) if targets.ndim == 1 else (None, targets)
+    weights = _validation.as_class_weight(
+        class_weight, margins.shape[1], _validation.computed_dtype(margins.dtype), labels, None
     )
     make_job = outer_loss(_kernels.OUTER_FOCAL, gamma) if gamma > 0.0 else _kernels.CrossEntropy
     return Derivable(
-        problem.logits,
+        margins,
         targets,
         lambda *arguments: make_job(*arguments, *NO_OUTPUTS[len(OUTPUTS) :]),
-        (problem.logits, problem.labels, problem.target_proba, None, problem.sample_weight),
-        (problem.class_weight, problem.smoothing, None, 0.0, 0.0, 1.0),
+        (margins, labels, proba, None, sample_weight),
+        (weights, label_smoothing, None, 0.0, 0.0, 1.0),
         gamma > 0.0,
     )
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(NamedTuple):
     """What becomes of an output: it is made at least `floor`, then multiplied by `factor`."""
 
     factor: float = 1.0
     floor: float | None = None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether an output stays what it is."""
+        return self.factor == 1.0 and self.floor is None
+
     def __call__(self, values: Array, out: Array) -> None:
         """Write to out, which may be values; these are lost."""
         # Few values are so small, and to find that there are none takes a seventh of np.maximum.
-        if self.floor is not None and values.min(initial=np.inf) < self.floor:
+        if self.floor is not None and _least(values) < self.floor:
             np.maximum(values, self.floor, out=values)
         if self.factor != 1.0:
             np.multiply(values, self.factor, out=values)
@@ -130,6 +119,10 @@ class Finish:
 
 
 UNCHANGED = Finish()
+
+
+def _least(values: Array) -> float:
+    return np.minimum.reduce(values, axis=None, initial=np.inf)  # type: ignore[no-any-return]
 
 
 def write(
@@ -147,10 +140,11 @@ def write(
     """
     margins, n_rows = loss.margins, len(loss.margins)
     threads = effective_threads(n_threads)
-    finishes = {name: (finish or {}).get(name, UNCHANGED) for name in outputs}
     converted = [name for name, out in outputs.items() if out.dtype != margins.dtype]
+    finishes = dict.fromkeys(converted, UNCHANGED)
+    finishes |= {name: each for name, each in (finish or {}).items() if not each.is_nothing}
     curved = loss.is_focal and "hess" in outputs
-    if not converted and not curved and all(each == UNCHANGED for each in finishes.values()):
+    if not finishes and not curved:
         return loss.run(slice(0, n_rows), outputs, threads)
     step = _block_rows(margins, threads)
     order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
@@ -167,8 +161,8 @@ def write(
             total += loss.run(rows, _with_proba(values) if curved else values, threads)
             if curved:
                 _curve(values["hess"], values["grad"], loss.targets[rows])
-            for name, out in outs.items():
-                finishes[name](values[name], out)
+            for name, each in finishes.items():
+                each(values[name], outs[name])
     return total
 
 
@@ -222,8 +216,8 @@ def as_codes(labels: Array, n_classes: int, name: str) -> Array:
 
 def check_fractions(targets: Array, name: str) -> None:
     """Raise for the first target outside [0, 1]."""
-    flat = as_vector(targets)
-    first = _kernels.Binary(flat, flat, None, None, 0.0, None, None, None, None, None).scan(1)[2]
+    no_options = None, None, 0.0, None
+    first = _kernels.Binary(targets, targets, *no_options, *NO_OUTPUTS[:4]).scan(1)[2]
     if first >= 0:
         raise ValueError(f"{name} must be in [0, 1], got {targets[first]} at [{first}]")
 
@@ -241,7 +235,7 @@ def check_total(total: float, margins: Array, name: str) -> None:
 
 
 class Buffers:
-    """Arrays that are handed out again as soon as nobody else holds them, or a view of them.
+    """float32 arrays that are handed out again as soon as nobody else holds them, or a view of them.
 
     Pickled and copied without its arrays.
     """
@@ -253,22 +247,18 @@ class Buffers:
     def __reduce__(self) -> Any:
         return Buffers, ()
 
-    def take(self, shape: tuple[int, ...], dtype: Any, order: Literal["C", "F"] = "C") -> Array:
-        """Return an array with undefined values; free arrays of another kind are let go."""
+    def take(self, shape: tuple[int, ...]) -> Array:
+        """Return an array with undefined values; free arrays of another shape are let go."""
         with self._lock:
             held = []
             for array, holders in zip(self._arrays, _holders(self._arrays), strict=True):
                 if holders > ALONE:
                     held.append(array)
-                elif (array.shape, array.dtype) == (shape, dtype) and _has_order(array, order):
+                elif array.shape == shape:
                     return array
-            fresh: Array = np.empty(shape, dtype, order)
+            fresh = np.empty(shape, np.float32)
             self._arrays = [*held, fresh][-MAX_BUFFERS:]
             return fresh
-
-
-def _has_order(array: Array, order: Literal["C", "F"]) -> bool:
-    return array.flags.c_contiguous if order == "C" else array.flags.f_contiguous
 
 
 def _holders(arrays: list[Array]) -> list[int]:

@@ -238,7 +238,7 @@ class Binary(BoosterLoss):
         loss = binary_derivable(
             margins,
             labels,
-            sample_weight=sample_weight,
+            sample_weight,
             pos_weight=self.pos_weight,
             label_smoothing=self.label_smoothing,
             gamma=self.gamma,
@@ -490,7 +490,7 @@ class Softmax(BoosterLoss):
         loss = class_derivable(
             margins,
             targets,
-            sample_weight=sample_weight,
+            sample_weight,
             class_weight=self.class_weight,
             label_smoothing=self.label_smoothing,
             gamma=self.gamma,

@@ -185,9 +185,7 @@ class BinomialKernels(Kernels):
             y_true = as_codes(y_true, 2, "y_true")
         else:
             check_fractions(y_true, "y_true")
-        return binary_derivable(
-            raw_prediction, y_true, sample_weight=weight, gamma=self.gamma, alpha=self.alpha
-        )
+        return binary_derivable(raw_prediction, y_true, weight, gamma=self.gamma, alpha=self.alpha)
 
 
 class MultinomialKernels(Kernels):
@@ -200,7 +198,7 @@ class MultinomialKernels(Kernels):
         if raw_prediction.ndim != 2:
             raise ValueError(f"raw_prediction must have shape (n, C), got {raw_prediction.shape}")
         codes = as_codes(y_true, raw_prediction.shape[1], "y_true")
-        return class_derivable(raw_prediction, codes, sample_weight=weight, gamma=self.gamma)
+        return class_derivable(raw_prediction, codes, weight, gamma=self.gamma)
 
 
 class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]
