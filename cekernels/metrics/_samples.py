@@ -40,10 +40,10 @@ class Samples:
 
     def counted(self, *results: Array) -> tuple[Array | None, list[Array]]:
         """Return the weights, None for 1, and the results of the samples that count."""
-        kept = np.ones(len(self), bool) if self.ignored is None else self.labels != self.ignored
+        kept = None if self.ignored is None else self.labels != self.ignored
         if self.weight is not None:
-            kept &= self.weight != 0.0
-        if kept.all():
+            kept = self.weight != 0.0 if kept is None else kept & (self.weight != 0.0)
+        if kept is None or kept.all():
             return self.weight, list(results)
         weight = None if self.weight is None else self.weight[kept]
         return weight, [result[kept] for result in results]
@@ -85,8 +85,8 @@ def _as_weight(value: ArrayLike | None, n_samples: int) -> Array | None:
     if weight is None:
         return None
     weight = np.broadcast_to(weight, (n_samples,))
-    invalid = ~((weight >= 0) & np.isfinite(weight))
-    if invalid.any():
+    if not (weight.min(initial=0.0) >= 0.0 and weight.max(initial=0.0) < np.inf):
+        invalid = ~((weight >= 0) & np.isfinite(weight))
         first = int(np.argmax(invalid))
         raise ValueError(
             f"sample_weight must be finite and not negative, got {weight[first]!s} at [{first}]"
@@ -124,8 +124,8 @@ def are_right(logits: Array, labels: Array) -> Array:
 
     With a NaN it is not.
     """
-    predicted, largest = logits > 0.0, logits
-    if logits.ndim == 2:
-        predicted = logits.argmax(axis=1)
-        largest = logits[np.arange(len(logits)), predicted]
+    if logits.ndim == 1:
+        return np.asarray(((logits > 0.0) == (labels != 0)) & ~np.isnan(logits))
+    predicted = logits.argmax(axis=1)
+    largest = logits[np.arange(len(logits)), predicted]
     return np.asarray((predicted == labels) & ~np.isnan(largest))

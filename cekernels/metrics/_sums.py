@@ -22,6 +22,9 @@ BLOCK_SIZE = 65_536
 # Samples whose results are added up at once.
 SPAN = 16_384
 
+# Cells, of classes times bins, up to which one pass adds up by both.
+MAX_CELLS = 2048
+
 # Two probabilities that are no further apart, in units of the machine epsilon, may be of logits in
 # the other order: the error of each is up to 3, without fused multiply-add 6.
 AMBIGUOUS = 16
@@ -64,12 +67,12 @@ def no_sums(n_classes: int, n_bins: int) -> Sums:
 
 def sums_of(samples: Samples, n_bins: int) -> Sums:
     """Return the sums of checked samples."""
+    adder, scratch = _Adder(samples, n_bins), _Scratch(samples)
     measure = _binary_results if samples.is_binary else _class_results
-    sums = no_sums(samples.n_classes, n_bins)
     for start in range(0, len(samples), SPAN):
         span = samples.rows(start, start + SPAN)
-        _add(sums, span, measure(span))
-    return sums
+        adder.add(span, measure(span, scratch))
+    return adder.sums()
 
 
 def share_right(samples: Samples) -> float:
@@ -84,44 +87,112 @@ def share_right(samples: Samples) -> float:
     return float(right / total) if total else math.nan
 
 
-def _add(sums: Sums, samples: Samples, results: _Results) -> None:
-    """Add the weighted results of the samples that count."""
-    weight, counted = samples.counted(samples.labels, *results)
-    classes, loss, brier, confidence, correct = counted
-    n_classes, n_bins = sums.classes.shape[1], sums.bins.shape[1]
-    classes = classes.astype(np.intp, copy=False)
-    # A NaN is in the first bin: fmax prefers a number.
-    bins = np.fmax(np.ceil(confidence * n_bins), 1.0).astype(np.intp) - 1
-    if weight is not None:
-        loss, brier = weight * loss, weight * brier
-        confidence, correct = weight * confidence, weight * correct
-    counts = np.bincount(classes, minlength=n_classes)
-    sums.counts[...] += counts
-    sums.classes[0] += np.bincount(classes, loss, n_classes)
-    sums.classes[1] += counts if weight is None else np.bincount(classes, weight, n_classes)
-    for row, values in zip(sums.bins, (weight, confidence, correct), strict=True):
-        row += np.bincount(bins, values, n_bins)
-    sums.brier[...] += brier.sum()
+class _Adder:
+    """Adds up weighted results by cell: whether a prediction is right, and the bin of its confidence.
+
+    Few classes have cells of their own.  These tell the losses of a class, and without weights how many
+    samples it has; weights of classes are added up by themselves, in an order that bins do not change.
+    """
+
+    def __init__(self, samples: Samples, n_bins: int) -> None:
+        n_classes = samples.n_classes
+        self._n_bins = n_bins
+        self._has_cells = n_classes * n_bins <= MAX_CELLS
+        self._has_counts = self._has_cells and samples.weight is None
+        self._shape = n_classes if self._has_cells else 1, 2, n_bins
+        self._cells = np.zeros((3, math.prod(self._shape) + 1))  # weight, confidence, loss
+        self._classes = np.zeros((3, n_classes))  # weight, number, loss
+        self._brier = 0.0
+
+    def add(self, samples: Samples, results: _Results) -> None:
+        """Add those of the samples that count."""
+        weight, counted = samples.counted(samples.labels, *results)
+        labels, loss, brier, confidence, correct = counted
+        squares = float(brier.sum() if weight is None else (weight * brier).sum())
+        cells = _bins(confidence, self._n_bins, math.isnan(squares))
+        cells += np.multiply(correct, self._n_bins, dtype=cells.dtype)
+        if self._has_cells:
+            step = 2 * self._n_bins
+            cells += np.multiply(labels, step, dtype=cells.dtype, casting="unsafe")
+        if weight is not None:
+            loss, confidence = weight * loss, weight * confidence
+        sums = [weight, confidence, loss]
+        _add_by(cells, sums if self._has_cells else sums[:2], self._cells)
+        if not self._has_counts:
+            sums = [weight, None, loss]
+            _add_by(labels, sums[:2] if self._has_cells else sums, self._classes)
+        self._brier += squares
+
+    def sums(self) -> Sums:
+        """Return the sums of all that was added."""
+        weight, confidence, loss = self._cells[:, 1:].reshape(3, *self._shape)
+        in_bins, confidences = (
+            each.reshape(-1, self._n_bins).sum(axis=0) for each in (weight, confidence)
+        )
+        bins = np.array([in_bins, confidences, weight[:, 1].sum(axis=0)])
+        if self._has_cells:
+            self._classes[2] = loss.sum(axis=(1, 2))
+        if self._has_counts:
+            self._classes[:2] = weight.sum(axis=(1, 2))
+        of_classes, counts = self._classes[[2, 0]], self._classes[1].astype(np.int64)
+        return Sums(of_classes, counts, bins, np.array([self._brier]))
 
 
-def _binary_results(samples: Samples) -> _Results:
-    """Return the results of log-odds."""
-    x = computable(samples.logits)
-    loss, grad = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+def _add_by(index: Array, values: list[Array | None], sums: Array) -> None:
+    """Add values, None for 1, to sums by index."""
+    places = index.astype(np.intp, copy=False)
+    for row, each in zip(sums, values, strict=False):
+        row += np.bincount(places, each, len(row))
+
+
+def _bins(confidence: Array, n_bins: int, has_nan: bool) -> Array:
+    """Return the bin of each confidence, from 1 on; of a NaN the first."""
+    edges = confidence * n_bins
+    np.ceil(edges, out=edges)
+    if has_nan:
+        np.fmax(edges, 1.0, out=edges)
+    return edges.astype(np.int32)  # four times as fast as to np.intp
+
+
+class _Scratch:
+    """Memory for the results of a span, and for what the kernels write of a block.
+
+    The longer axis is contiguous, so that a reduction over the classes is fast for few of them too.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        n, row = min(len(samples), SPAN), samples.logits.shape[1:]
+        n_rows = min(n, max(1, BLOCK_SIZE // samples.n_classes)) if row else n
+        order: Literal["C", "F"] = "F" if n_rows > samples.n_classes else "C"
+        dtype = computable(samples.logits[:0]).dtype
+        self.results = _Results(np.empty(n), np.empty(n), np.empty(n), np.empty(n, bool))
+        self.loss = np.empty(n_rows, dtype)
+        self.grad = np.empty((n_rows, *row), dtype, order)
+        self.wide = np.empty((n_rows, *row), np.float64, order)
+
+
+def _binary_results(samples: Samples, scratch: _Scratch) -> _Results:
+    """Return the results of log-odds, until the next call."""
+    n, x = len(samples), computable(samples.logits)
+    results = _Results(*(result[:n] for result in scratch.results))
+    loss, grad, miss = scratch.loss[:n], scratch.grad[:n], scratch.wide[:n]
     ignored = None if samples.ignored is None else float(samples.ignored)
     job = _kernels.Binary(x, samples.labels, None, None, 0.0, ignored, loss, grad, None, None)
     job.run(1)
-    miss = np.abs(grad, dtype=np.float64)  # the probability of the class that the label is not
-    confidence, correct = np.maximum(miss, 1.0 - miss), are_right(x, samples.labels)
-    return _Results(loss.astype(np.float64), np.square(miss), confidence, correct)
+    results.loss[...] = loss
+    miss[...] = grad
+    np.abs(miss, out=miss)  # the probability of the class that the label is not
+    np.multiply(miss, miss, out=results.brier)
+    np.subtract(1.0, miss, out=results.confidence)
+    np.maximum(results.confidence, miss, out=results.confidence)
+    results.correct[...] = are_right(x, samples.labels)
+    return results
 
 
-def _class_results(samples: Samples) -> _Results:
-    """Return the results of class scores, block by block."""
-    n, n_classes = samples.logits.shape
-    n_rows = min(n, max(1, BLOCK_SIZE // n_classes))
-    scratch = _Scratch(n_rows, n_classes, computable(samples.logits[:0]).dtype)
-    results = _Results(np.empty(n), np.empty(n), np.empty(n), np.empty(n, bool))
+def _class_results(samples: Samples, scratch: _Scratch) -> _Results:
+    """Return the results of class scores, block by block, until the next call."""
+    n, n_rows = len(samples), len(scratch.loss)
+    results = _Results(*(result[:n] for result in scratch.results))
     for start in range(0, n, n_rows):
         stop = min(start + n_rows, n)
         part = _Results(*(result[start:stop] for result in results))
@@ -129,23 +200,10 @@ def _class_results(samples: Samples) -> _Results:
     return results
 
 
-class _Scratch:
-    """Memory for the losses and gradients of a block, and for the squares of the latter.
-
-    The longer axis is contiguous, so that a reduction over the classes is fast for few of them too.
-    """
-
-    def __init__(self, n_rows: int, n_classes: int, dtype: np.dtype[np.floating]) -> None:
-        order: Literal["C", "F"] = "F" if n_rows > n_classes else "C"
-        self.loss = np.empty(n_rows, dtype)
-        self.grad = np.empty((n_rows, n_classes), dtype, order)
-        self.squares = np.empty((n_rows, n_classes), np.float64, order)
-
-
 def _class_block(samples: Samples, results: _Results, scratch: _Scratch) -> None:
     """Write the results of a block of class scores."""
     n, x = len(samples), computable(samples.logits)
-    loss, grad, squares = scratch.loss[:n], scratch.grad[:n], scratch.squares[:n]
+    loss, grad, squares = scratch.loss[:n], scratch.grad[:n], scratch.wide[:n]
     job = class_job(x, samples.labels, samples.ignored, loss, grad)
     job.run(1)
     results.loss[...] = loss
