@@ -101,7 +101,7 @@ class _Adder:
         self._has_counts = self._has_cells and samples.weight is None
         self._shape = n_classes if self._has_cells else 1, 2, n_bins
         self._cells = np.zeros((3, math.prod(self._shape) + 1))  # weight, confidence, loss
-        self._classes = np.zeros((3, n_classes))  # weight, number, loss
+        self._classes = np.zeros((3, n_classes))  # loss, weight, number
         self._brier = 0.0
 
     def add(self, samples: Samples, results: _Results) -> None:
@@ -116,26 +116,25 @@ class _Adder:
             cells += np.multiply(labels, step, dtype=cells.dtype, casting="unsafe")
         if weight is not None:
             loss, confidence = weight * loss, weight * confidence
-        sums = [weight, confidence, loss]
-        _add_by(cells, sums if self._has_cells else sums[:2], self._cells)
+        n_rows = 3 if self._has_cells else 2
+        _add_by(cells, [weight, confidence, loss][:n_rows], self._cells)
         if not self._has_counts:
-            sums = [weight, None, loss]
-            _add_by(labels, sums[:2] if self._has_cells else sums, self._classes)
+            row = 1 if self._has_cells else 0
+            _add_by(labels, [loss, weight, None][row:], self._classes[row:])
         self._brier += squares
 
     def sums(self) -> Sums:
         """Return the sums of all that was added."""
-        weight, confidence, loss = self._cells[:, 1:].reshape(3, *self._shape)
-        in_bins, confidences = (
-            each.reshape(-1, self._n_bins).sum(axis=0) for each in (weight, confidence)
-        )
-        bins = np.array([in_bins, confidences, weight[:, 1].sum(axis=0)])
+        cells = self._cells[:, 1:].reshape(3, *self._shape)
+        bins = np.empty((3, self._n_bins))
+        np.sum(cells[:2], axis=(1, 2), out=bins[:2])
+        np.sum(cells[0, :, 1], axis=0, out=bins[2])
         if self._has_cells:
-            self._classes[2] = loss.sum(axis=(1, 2))
+            self._classes[0] = cells[2].sum(axis=(1, 2))
         if self._has_counts:
-            self._classes[:2] = weight.sum(axis=(1, 2))
-        of_classes, counts = self._classes[[2, 0]], self._classes[1].astype(np.int64)
-        return Sums(of_classes, counts, bins, np.array([self._brier]))
+            self._classes[1:] = cells[0].sum(axis=(1, 2))
+        counts = self._classes[2].astype(np.int64)
+        return Sums(self._classes[:2], counts, bins, np.array([self._brier]))
 
 
 def _add_by(index: Array, values: list[Array | None], sums: Array) -> None:
