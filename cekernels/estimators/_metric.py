@@ -10,7 +10,7 @@ matrices are large, their mean stands for them all.
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, get_blas_funcs, solve_triangular
+from scipy.linalg import get_blas_funcs, get_lapack_funcs, solve_triangular
 
 from cekernels._validation import Array
 from cekernels.estimators._data import Data
@@ -153,15 +153,24 @@ def _gram(data: Data, factor: Array) -> Array:
 
 
 def _factor(block: Array) -> Array:
-    """Return the lower Cholesky factor, of a slightly larger matrix where it must be."""
-    mean = float(block.trace()) / len(block)
-    if not np.isfinite(block).all():
-        return np.eye(len(block), dtype=block.dtype)
-    ridge = 4.0 * float(np.finfo(block.dtype).eps) * mean or 1.0
+    """Return the lower Cholesky factor, of a slightly larger matrix where it must be.
+
+    It takes the place of the block.  The upper triangle, which nothing reads, keeps the lower one.
+    """
+    n = len(block)
+    if not (np.isfinite(block.min()) and np.isfinite(block.max())):
+        return np.eye(n, dtype=block.dtype)
+    diagonal = block.diagonal().copy()
+    ridge = 4.0 * float(np.finfo(block.dtype).eps) * float(block.trace()) / n or 1.0
+    for i in range(n):
+        block[i, i:] = block[i:, i]
+    factorize = get_lapack_funcs("potrf", dtype=block.dtype)
     while True:
-        block.flat[:: len(block) + 1] += ridge
-        try:
-            factor: Array = cholesky(block, lower=True, check_finite=False)
-            return factor
-        except LinAlgError:
-            ridge *= 100.0
+        diagonal += ridge
+        block.flat[:: n + 1] = diagonal
+        factor, failed = factorize(block, lower=1, clean=0, overwrite_a=1)
+        if not failed:
+            return np.asarray(factor)
+        for i in range(n):
+            block[i:, i] = block[i, i:]
+        ridge *= 100.0
