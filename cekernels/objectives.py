@@ -458,7 +458,7 @@ class Softmax(BoosterLoss):
 
     def _targets(self, margins: Array, labels: Array, soft: Any = None) -> Array:
         """Return labels as codes, or the soft targets of these margins."""
-        if margins.ndim != 2:
+        if margins.ndim != 2 or margins.shape[1] == 0:
             raise ValueError(
                 f"margins must have shape (n, C), got {margins.shape}; tell the library the number "
                 "of classes (num_class), or use objectives.Binary"

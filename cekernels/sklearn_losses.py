@@ -195,7 +195,7 @@ class MultinomialKernels(Kernels):
         self.gamma = _validation.as_gamma(gamma)
 
     def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
-        if raw_prediction.ndim != 2:
+        if raw_prediction.ndim != 2 or raw_prediction.shape[1] == 0:
             raise ValueError(f"raw_prediction must have shape (n, C), got {raw_prediction.shape}")
         codes = as_codes(y_true, raw_prediction.shape[1], "y_true")
         return class_derivable(raw_prediction, codes, weight, gamma=self.gamma)

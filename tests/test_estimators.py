@@ -200,6 +200,20 @@ def test_common_matrix(rng, make, solver, monkeypatch):
     assert model.n_iter_[0] < 30
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_factor_of_a_singular_matrix(rng, kind):
+    X = rng.standard_normal((40, 20)).astype(kind)
+    X[:, 12] = X[:, 3]
+    block = np.asfortranarray(X.T @ X)
+    want, eps = block.astype(float), float(np.finfo(kind).eps)
+    block[12, 12] -= 20.0 * eps * block.trace()  # rounding may leave it indefinite
+    block[np.triu_indices(20, 1)] = 1e30  # which nothing reads
+    factor = np.tril(_metric._factor(block))
+    assert (factor.diagonal() > 0.0).all()
+    atol = 1e5 * eps * want.trace()
+    np.testing.assert_allclose(factor.astype(float) @ factor.T, want, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}])
 @pytest.mark.parametrize("name", ["iris", "cancer"])
 def test_weights(rng, name, class_weight):
@@ -324,6 +338,17 @@ def test_threads_give_the_same_bits(rng):
     X, y = correlated(rng, 30_000, 5, 3)
     one, two = (LogisticRegression(n_threads=n).fit(X, y) for n in (1, 2))
     np.testing.assert_array_equal(one.coef_, two.coef_)
+
+
+def test_a_large_matrix_is_in_memory_once(rng):
+    X = rng.standard_normal((3000, 500))
+    y = (X[:, 0] > 0.0).astype(int)
+    LogisticRegression().fit(X, y)
+    tracemalloc.start()
+    LogisticRegression().fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.9 * 501 * 501 * 8
 
 
 def test_X_is_not_copied(rng):

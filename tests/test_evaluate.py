@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import cekernels as ck
 from cekernels import metrics, reference
-from cekernels.metrics import MetricAccumulator, evaluate
+from cekernels.metrics import MetricAccumulator, _sums, evaluate
 
 # Relative, of sums: by the dtype of the logits.
 RELATIVE = {np.float32: 4e-7, np.float64: 1e-13}
@@ -349,6 +349,19 @@ def test_layouts_and_dtypes(rng):
     assert_same(evaluate(logits, labels, sample_weight=1), want)
     assert_same(evaluate(logits, np.repeat(labels, 2)[::2]), want)
     assert_same(evaluate(logits[:, 0], labels == 0), evaluate(logits[:, :1], (labels == 0) * 1))
+
+
+@pytest.mark.parametrize("shape", [(60,), (60, 4)])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("ignored", [None, 1])
+def test_cells_of_classes_make_no_difference(rng, monkeypatch, shape, weighted, ignored):
+    logits, labels = data(rng, shape)
+    logits[7] = NAN
+    weight = rng.choice([0.0, 0.5, 3.0], 60) if weighted else None
+    options = {"sample_weight": weight, "ignore_index": ignored, "n_bins": 6}
+    want = evaluate(logits, labels, **options)
+    monkeypatch.setattr(_sums, "MAX_CELLS", 0)
+    assert_close(evaluate(logits, labels, **options), want)
 
 
 @pytest.mark.parametrize("shape", [(2_000_000,), (200_000, 10), (200, 10_000)])

@@ -224,6 +224,41 @@ def test_soft_targets(rng):
     np.testing.assert_allclose(grad, want.astype(np.float32), **ROUNDED)
 
 
+@pytest.mark.parametrize("kind", ["?", "b", "B", "H", "i", "Q", "e", "f", "d"])
+def test_labels_of_any_dtype(rng, kind):
+    margins, labels = rng.normal(size=(40, 2)), rng.integers(0, 2, 40)
+    typed = np.repeat(labels, 2).astype(kind)[::2]
+    for loss, values in (
+        (Softmax(), margins),
+        (Binary(), margins[:, 0]),
+        (Binary(gamma=1.0), margins[:, 1]),
+    ):
+        want = loss.for_xgboost()(labels, values)
+        np.testing.assert_array_equal(loss.for_xgboost()(typed, values), want)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_margins_and_weights_of_any_strides(rng, dtype, library):
+    margins, labels, weights = rng.normal(size=(40, 4)), rng.integers(0, 4, 40), rng.random(40)
+    margins = margins.astype(dtype)
+    wide, twice = np.repeat(margins, 2, axis=1)[:, ::2], np.repeat(weights, 2)[::2]
+    for loss in (Softmax(), Softmax(gamma=2.0)):
+        want = objective_for(loss, library)(labels, margins, weights)
+        got = objective_for(loss, library)(labels, wide, twice)
+        np.testing.assert_array_equal(got, want)
+    for loss in (Binary(), Binary(gamma=2.0, alpha=0.3, pos_weight=2.0)):
+        want = objective_for(loss, library)(labels > 1, margins[:, 0].copy(), weights)
+        got = objective_for(loss, library)(labels > 1, margins[:, 0], twice)
+        np.testing.assert_array_equal(got, want)
+
+
+def test_no_rows(dtype):
+    for loss, shape in ((Binary(), 0), (Softmax(), (0, 3))):
+        for library in LIBRARIES:
+            grad, hess = objective_for(loss, library)(np.empty(0), np.empty(shape, dtype))
+            assert grad.shape == hess.shape == np.empty(shape).shape
+
+
 def test_blocks_make_no_difference(rng, dtype):
     n = BLOCK // 3 + 1000
     margins, labels = rng.normal(size=(n, 3)).astype(dtype), rng.integers(0, 3, n)
@@ -416,6 +451,10 @@ BAD_CALLS = [
     (Softmax(), [True, False], np.zeros((2, 1)), None, LabelError, r"labels\[0\] is True"),
     (Softmax(), [0.0], np.zeros((2, 3)), None, ValueError, r"labels must have shape \(2,\)"),
     (Softmax(), [0.0], np.zeros(1), None, ValueError, "objectives.Binary"),
+    (Softmax(), [], np.zeros((0, 0)), None, ValueError, r"margins must have shape \(n, C\)"),
+    (Softmax(), np.uint64([0, 2**63]), np.zeros((2, 3)), None, LabelError, r"labels\[1\] is 9"),
+    (Softmax(), [0.0, -np.inf], np.zeros((2, 3)), None, LabelError, r"labels\[1\] is -inf"),
+    (Softmax(), [0.0, -0.5], np.zeros((2, 3)), None, LabelError, r"labels\[1\] is -0.5"),
     (Softmax(), [0], np.array([[np.nan, 0]]), None, ValueError, r"must not be NaN.*\[0, 0\]"),
     (Softmax(), [0], np.array([[np.inf, np.inf]]), None, ValueError, "two infinities"),
     (Softmax(class_weight=[1, 2]), [0], np.zeros((1, 3)), None, ValueError, "class_weight"),

@@ -397,10 +397,28 @@ def test_bad_arrays(case):
         HalfBinomialLoss().gradient_hessian(**arguments | changed)
 
 
+def test_outputs_that_share_memory():
+    y, raw, gradient = np.zeros(2), np.zeros(2), np.zeros(2)
+    bad = [
+        ({"hessian_out": raw}, "hessian_out shares memory with raw_prediction"),
+        ({"gradient_out": y}, "gradient_out shares memory with y_true"),
+        ({"hessian_out": gradient}, "hessian_out shares memory with gradient_out"),
+    ]
+    for changed, message in bad:
+        arguments = {"gradient_out": gradient, "hessian_out": np.zeros(2)} | changed
+        with pytest.raises(ValueError, match=message):
+            HalfBinomialLoss().gradient_hessian(y, raw, **arguments)
+    want = HalfBinomialLoss().gradient(y, raw)
+    assert HalfBinomialLoss().gradient(y, raw, gradient_out=raw) is raw
+    np.testing.assert_array_equal(raw, want)
+
+
 def test_bad_shapes_of_classes():
     loss = HalfMultinomialLoss(n_classes=3)
     with pytest.raises(ValueError, match=r"raw_prediction must have shape \(n, C\)"):
         loss.gradient(np.zeros(2), np.zeros(2))
+    with pytest.raises(ValueError, match=r"raw_prediction must have shape \(n, C\)"):
+        loss.gradient(np.zeros(2), np.zeros((2, 0)))
     with pytest.raises(ValueError, match="gradient_out must have shape"):
         loss.gradient(np.zeros(2), np.zeros((2, 3)), gradient_out=np.zeros((3, 3)))
     with pytest.raises(ValueError, match="gamma"):

@@ -96,7 +96,7 @@ def evaluate(
     classifier that is nearly always right keeps its relative accuracy. Sums are in float64; up to a
     billion samples they add a relative error of at most 1e-11, and nearly always less than 1e-14.
 
-    The pass works on blocks of 65,536 logits and needs about a megabyte, whatever the number of
+    The pass works on blocks of 65,536 logits and needs some two megabytes, whatever the number of
     samples.
 
     References
