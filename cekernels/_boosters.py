@@ -33,7 +33,9 @@ class BoosterLoss(ABC):
         labels: Array,
         sample_weight: Array | None,
         outputs: dict[str, Array],
-        finish: dict[str, Finish],
+        *,
+        finish: dict[str, Finish] | None = None,
+        scale: float = 1.0,
     ) -> None:
         """Write the gradient and the diagonal of the Hessian of the sum, after all checks."""
 
@@ -243,7 +245,7 @@ class Objective:
         self.hess_factor = hess_factor
         self.hess_min = hess_min
         self.__name__ = "cekernels"
-        self._buffers = Buffers()
+        self._buffers = Buffers(np.float32)
         if hess_factor is not None:
             _validation.as_positive(hess_factor, "hess_factor")
         if hess_min is not None:
@@ -265,7 +267,7 @@ class Objective:
             factor = self.loss._hess_factor(self.booster, margins)
         floor = None if self.hess_min is None else self.hess_min / factor
         outputs, finish = {"grad": grad, "hess": hess}, {"hess": Finish(factor, floor)}
-        self.loss._write(margins, labels, weight, outputs, finish)
+        self.loss._write(margins, labels, weight, outputs, finish=finish)
         return grad, hess
 
 
@@ -340,7 +342,8 @@ class CatBoostObjective:
 
     Notes
     -----
-    Results are float64.  CatBoost compiles what it is given where Numba is installed; this it leaves
+    Results are float64.  The memory of those of `calc_ders_range` is used again in the next call, unless
+    somebody still holds them.  CatBoost compiles what it is given where Numba is installed; this it leaves
     as it is.
 
     Examples
@@ -355,6 +358,7 @@ class CatBoostObjective:
 
     def __init__(self, loss: BoosterLoss) -> None:
         self.loss = loss
+        self._buffers = Buffers(np.float64)
 
     def __repr__(self) -> str:
         return f"<{self.loss!r} for CatBoost>"
@@ -384,10 +388,9 @@ class CatBoostObjective:
             What the loss raises.
         """
         margins, labels, weight = _unpack(targets, approxes, weights)
-        result = np.empty((len(margins), 2))
+        result = self._buffers.take((len(margins), 2))
         outputs = {"grad": result[:, 0], "hess": result[:, 1]}
-        opposite = Finish(factor=-1.0)
-        self.loss._write(margins, labels, weight, outputs, {"grad": opposite, "hess": opposite})
+        self.loss._write(margins, labels, weight, outputs, scale=-1.0)
         return result
 
     def calc_ders_multi(

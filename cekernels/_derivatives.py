@@ -37,10 +37,11 @@ class Derivable(NamedTuple):
     shared: tuple[Any, ...]
     is_focal: bool
 
-    def run(self, rows: slice, outputs: dict[str, Array], n_threads: int) -> float:
+    def run(self, rows: slice, outputs: dict[str, Array], scale: float, n_threads: int) -> float:
         """Write outputs of some rows; return the sum of their losses, 0 where each is written."""
         of_rows = [x if x is None or x.ndim == 0 else x[rows] for x in self.by_row]
         job = self.make_job(*of_rows, *self.shared, *map(outputs.get, OUTPUTS))
+        job.scale_grad(scale)
         _parallel.run(job, n_threads)
         return 0.0 if "loss" in outputs else job.total()
 
@@ -130,9 +131,12 @@ def write(
     outputs: dict[str, Array],
     *,
     finish: dict[str, Finish] | None = None,
+    scale: float = 1.0,
     n_threads: int | None = None,
 ) -> float:
     """Write outputs of a loss to arrays of any float dtype; return the sum of losses.
+
+    Gradient and Hessian are multiplied by `scale`, and then become what `finish` says.
 
     What the kernels can write as it is wanted takes one call.  All else goes through blocks of rows.
     With the losses among the outputs no sum is made, and 0 is returned.  The Hessian of a focal loss
@@ -145,7 +149,7 @@ def write(
     finishes |= {name: each for name, each in (finish or {}).items() if not each.is_nothing}
     curved = loss.is_focal and "hess" in outputs
     if not finishes and not curved:
-        return loss.run(slice(0, n_rows), outputs, threads)
+        return loss.run(slice(0, n_rows), outputs, scale, threads)
     step = _block_rows(margins, threads)
     order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
     scratch = {
@@ -158,9 +162,11 @@ def write(
             rows = slice(begin, min(begin + step, n_rows))
             outs = {name: out[rows] for name, out in outputs.items()}
             values = outs | {name: array[: rows.stop - begin] for name, array in scratch.items()}
-            total += loss.run(rows, _with_proba(values) if curved else values, threads)
+            total += loss.run(rows, _with_proba(values) if curved else values, scale, threads)
             if curved:
                 _curve(values["hess"], values["grad"], loss.targets[rows])
+                if scale < 0.0:
+                    np.negative(values["hess"], out=values["hess"])
             for name, each in finishes.items():
                 each(values[name], outs[name])
     return total
@@ -235,17 +241,18 @@ def check_total(total: float, margins: Array, name: str) -> None:
 
 
 class Buffers:
-    """float32 arrays that are handed out again as soon as nobody else holds them, or a view of them.
+    """Arrays of a dtype that are handed out again as soon as nobody else holds them, or a view of them.
 
     Pickled and copied without its arrays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = dtype
         self._lock = Lock()
         self._arrays: list[Array] = []
 
     def __reduce__(self) -> Any:
-        return Buffers, ()
+        return Buffers, (self._dtype,)
 
     def take(self, shape: tuple[int, ...]) -> Array:
         """Return an array with undefined values; free arrays of another shape are let go."""
@@ -256,7 +263,7 @@ class Buffers:
                     held.append(array)
                 elif array.shape == shape:
                     return array
-            fresh = np.empty(shape, np.float32)
+            fresh = np.empty(shape, self._dtype)
             self._arrays = [*held, fresh][-MAX_BUFFERS:]
             return fresh
 

@@ -232,7 +232,9 @@ class Binary(BoosterLoss):
         labels: Array,
         sample_weight: Array | None,
         outputs: dict[str, Array],
-        finish: dict[str, Finish],
+        *,
+        finish: dict[str, Finish] | None = None,
+        scale: float = 1.0,
     ) -> None:
         self._check(margins, labels)
         loss = binary_derivable(
@@ -244,7 +246,7 @@ class Binary(BoosterLoss):
             gamma=self.gamma,
             alpha=self.alpha,
         )
-        total = write(loss, outputs, finish=finish, n_threads=self.n_threads)
+        total = write(loss, outputs, finish=finish, scale=scale, n_threads=self.n_threads)
         check_total(total, margins, "margins")
 
     def _matrices(self, margins: Array, *_: float) -> tuple[Array, Array]:
@@ -484,7 +486,9 @@ class Softmax(BoosterLoss):
         labels: Array,
         sample_weight: Array | None,
         outputs: dict[str, Array],
-        finish: dict[str, Finish],
+        *,
+        finish: dict[str, Finish] | None = None,
+        scale: float = 1.0,
     ) -> None:
         targets = self._targets(margins, labels, self.soft_targets)
         loss = class_derivable(
@@ -495,7 +499,7 @@ class Softmax(BoosterLoss):
             label_smoothing=self.label_smoothing,
             gamma=self.gamma,
         )
-        total = write(loss, outputs, finish=finish, n_threads=self.n_threads)
+        total = write(loss, outputs, finish=finish, scale=scale, n_threads=self.n_threads)
         check_total(total, margins, "margins")
 
     def _matrices(self, margins: Array, label: float, weight: float) -> tuple[Array, Array]:

@@ -362,6 +362,19 @@ def test_what_is_held_is_not_overwritten(hold):
         np.testing.assert_array_equal(array, values)
 
 
+@pytest.mark.parametrize("loss", [Binary(), Binary(gamma=1.0)], ids=str)
+def test_buffers_of_catboost(rng, loss):
+    objective, labels = loss.for_catboost(), np.zeros(10)
+    held = objective.calc_ders_range(rng.normal(size=10), labels, None)
+    before = held.copy()
+    again = objective.calc_ders_range(rng.normal(size=10), labels, None)
+    place = again.ctypes.data
+    np.testing.assert_array_equal(held, before)
+    assert (again[:, 1] < 0.0).all()
+    del again
+    assert objective.calc_ders_range(rng.normal(size=10), labels, None).ctypes.data == place
+
+
 def test_buffers_are_limited():
     objective = Binary().for_xgboost()
     held = [objective(np.zeros(3), np.zeros(3)) for _ in range(50)]
