@@ -1,6 +1,7 @@
 """What the metrics return."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -170,7 +171,6 @@ def metrics_of(sums: Sums) -> ClassificationMetrics:
     accuracy, brier, calibration_error = (
         float(value) / stats.weight if stats.weight else math.nan for value in totals
     )
-    edges = np.linspace(0.0, 1.0, len(in_bins) + 1)
     return ClassificationMetrics(
         stats.mean,
         _exp(stats.mean),
@@ -179,8 +179,15 @@ def metrics_of(sums: Sums) -> ClassificationMetrics:
         calibration_error,
         stats,
         LossTable(np.arange(len(total)), total, weight, sums.counts),
-        Reliability(edges, mean(confidence, in_bins), mean(correct, in_bins), in_bins),
+        Reliability(
+            _edges(len(in_bins)).copy(), mean(confidence, in_bins), mean(correct, in_bins), in_bins
+        ),
     )
+
+
+@lru_cache(maxsize=4)
+def _edges(n_bins: int) -> Array:
+    return np.linspace(0.0, 1.0, n_bins + 1)
 
 
 def _exp(value: float) -> float:

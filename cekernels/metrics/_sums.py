@@ -127,12 +127,12 @@ class _Adder:
         """Return the sums of all that was added."""
         cells = self._cells[:, 1:].reshape(3, *self._shape)
         bins = np.empty((3, self._n_bins))
-        np.sum(cells[:2], axis=(1, 2), out=bins[:2])
-        np.sum(cells[0, :, 1], axis=0, out=bins[2])
+        np.add.reduce(cells[:2], axis=(1, 2), out=bins[:2])
+        np.add.reduce(cells[0, :, 1], axis=0, out=bins[2])
         if self._has_cells:
-            self._classes[0] = cells[2].sum(axis=(1, 2))
+            np.add.reduce(cells[2], axis=(1, 2), out=self._classes[0])
         if self._has_counts:
-            self._classes[1:] = cells[0].sum(axis=(1, 2))
+            self._classes[1:] = np.add.reduce(cells[0], axis=(1, 2))
         counts = self._classes[2].astype(np.int64)
         return Sums(self._classes[:2], counts, bins, np.array([self._brier]))
 
