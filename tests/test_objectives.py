@@ -9,7 +9,7 @@ import pytest
 
 import cekernels as ck
 from cekernels import LabelError, objectives
-from cekernels._derivatives import BLOCK
+from cekernels._derivatives import BLOCK as BLOCK_BYTES
 from cekernels.objectives import Binary, Softmax
 
 # float32 results of a computation in float64, and of one in float32.
@@ -19,6 +19,7 @@ SINGLE = {"rtol": 6e-7, "atol": 1e-38}
 PREDICTIONS = {"rtol": 0, "atol": 1e-6}
 
 LIBRARIES = ("xgboost", "lightgbm")
+BLOCK = BLOCK_BYTES // 4  # float32 logits of a block
 
 
 class DataSet:
@@ -235,6 +236,13 @@ def test_labels_of_any_dtype(rng, kind):
     ):
         want = loss.for_xgboost()(labels, values)
         np.testing.assert_array_equal(loss.for_xgboost()(typed, values), want)
+
+
+@pytest.mark.parametrize("n_classes", [256, 257])
+def test_labels_of_many_classes(rng, n_classes):
+    margins, labels = rng.normal(size=(2, n_classes)), np.array([n_classes - 1, 1])
+    want = Softmax().for_xgboost()(labels, margins)
+    np.testing.assert_array_equal(Softmax().for_xgboost()(labels.astype(float), margins), want)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -466,6 +474,8 @@ BAD_CALLS = [
     (Softmax(), [0.0], np.zeros(1), None, ValueError, "objectives.Binary"),
     (Softmax(), [], np.zeros((0, 0)), None, ValueError, r"margins must have shape \(n, C\)"),
     (Softmax(), np.uint64([0, 2**63]), np.zeros((2, 3)), None, LabelError, r"labels\[1\] is 9"),
+    (Softmax(), [0.0, 256.0], np.zeros((2, 3)), None, LabelError, r"labels\[1\] is 256.0"),
+    (Softmax(), [0.0, 300.5], np.zeros((2, 400)), None, LabelError, r"labels\[1\] is 300.5"),
     (Softmax(), [0.0, -np.inf], np.zeros((2, 3)), None, LabelError, r"labels\[1\] is -inf"),
     (Softmax(), [0.0, -0.5], np.zeros((2, 3)), None, LabelError, r"labels\[1\] is -0.5"),
     (Softmax(), [0], np.array([[np.nan, 0]]), None, ValueError, r"must not be NaN.*\[0, 0\]"),
