@@ -21,7 +21,7 @@ static size_t columns_step(const struct cek_cross_entropy_args *args)
  * 1.4 in double), a transposition 1.8 times, whatever the number of rows (AMD Zen 4, 2026-11). */
 static INLINE int fills_tile(const struct cek_cross_entropy_args *args, size_t n)
 {
-    return is_simple(args) && n >= LANES * 3 / 4;
+    return has_labels_alone(args) && n >= LANES * 3 / 4;
 }
 
 /* Is every row adjacent, aligned real? */
@@ -94,30 +94,39 @@ static void columns_by_row(const struct cek_cross_entropy_args *args, struct gro
         rows_to_columns(scratch, n, n_classes, (real *)(void *)grad.at[first], class_step(&grad));
 }
 
-/* Arrays of STEP values hold one of each row four times: loops over the rows of one class are so short
- * that a compiler unrolls them before it makes vectors, loops over four classes are not.  n_classes is
- * in whole fours.
+/* Loops over the rows of one class are so short that a compiler unrolls them before it makes vectors;
+ * loops over those of four classes are not.
  *
- * The largest logit of each row among every fourth class, NaN left out. */
-static NOINLINE void columns_max(const real *restrict tile, size_t n_classes, real *restrict max)
+ * Copies LANES rows whose classes are `step` apart to [class][row], where they may be, and finds the
+ * largest logit of each row, NaN left out, and the four of classes in which it comes first; n_classes
+ * where that is -inf.  The last four may be taken twice. */
+static NOINLINE void columns_copy_max(const real *x, ptrdiff_t step, size_t n_classes, real *tile,
+                                      real *restrict max, bits *restrict at)
 {
-    for (size_t c = 0; c < n_classes; c += 4)
-        for (size_t i = 0; i < STEP; i++)
-            max[i] = larger(tile[c * LANES + i], max[i]);
-}
-
-/* The four in which each row and place among four has its first logit equal to max; n_classes if none. */
-static NOINLINE void columns_find(const real *restrict tile, const real *restrict max,
-                                  size_t n_classes, bits *restrict at)
-{
-    bits first[STEP];
-    for (size_t i = 0; i < STEP; i++)
-        first[i] = (bits)n_classes;
-    for (size_t c = n_classes; c > 0; c -= 4)
-        for (size_t i = 0; i < STEP; i++)
-            first[i] = tile[(c - 4) * LANES + i] == max[i] ? (bits)(c - 4) : first[i];
-    for (size_t i = 0; i < STEP; i++)
-        at[i] = first[i];
+    const real least = -(real)INFINITY;
+    real best[LANES], largest[LANES];
+    bits four[LANES];
+    for (size_t r = 0; r < LANES; r++)
+        largest[r] = least, four[r] = (bits)n_classes;
+    for (size_t i = 0; i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4);
+        const real *in = x + (ptrdiff_t)c * step;
+        real *out = tile + c * LANES;
+        LANES_IN_PLACE
+        for (ptrdiff_t r = 0; r < LANES; r++) {
+            real v0 = in[r], v1 = in[r + step], v2 = in[r + 2 * step], v3 = in[r + 3 * step];
+            real low = larger(v1, larger(v0, least)), high = larger(v3, larger(v2, least));
+            bits before = four[r];
+            best[r] = larger(high, low);
+            four[r] = best[r] > largest[r] ? (bits)c : before;
+            out[r] = v0, out[r + LANES] = v1, out[r + 2 * LANES] = v2, out[r + 3 * LANES] = v3;
+        }
+        LANES_IN_PLACE
+        for (size_t r = 0; r < LANES; r++)
+            largest[r] = larger(best[r], largest[r]);
+    }
+    for (size_t r = 0; r < LANES; r++)
+        max[r] = largest[r], at[r] = four[r];
 }
 
 static NOINLINE void columns_exp(const real *restrict offset, const real *restrict cut,
@@ -150,22 +159,84 @@ static NOINLINE void columns_fold(const real *high, const real *low, real *sum, 
     }
 }
 
-/* factor e of a step, or 0 where q is. */
-static NOINLINE void columns_scale(const real *restrict e, const real *restrict factor,
-                                   const real *restrict q, real *restrict out)
+/* What a result of LANES rows is made of: factor e, or spread p (1 - p) with p = factor e; all bits of
+ * keep are 0 where the result is.  at_label is NULL where the class of the label is like the others. */
+struct column_factors {
+    ALIGN real factor[LANES];
+    ALIGN real spread[LANES];
+    ALIGN bits keep[LANES];
+    ALIGN real at_top[LANES];
+    const real *at_label;
+};
+
+/* The result of n_classes of [class][row], the classes `step` apart. */
+typedef void column_result(const real *restrict e, const struct column_factors *restrict f,
+                           size_t n_classes, real *restrict out, ptrdiff_t step);
+
+static INLINE real kept(real value, bits keep)
 {
-    for (size_t c = 0; c < STEP; c += 4)
-        for (size_t i = 0; i < STEP; i++) {
-            real product = factor[i] * e[c * LANES + i];
-            out[c * LANES + i] = q[i] == 0 ? 0 : product;
-        }
+    return from_bits(to_bits(value) & keep);
 }
 
-/* Four copies of LANES values. */
-static INLINE void repeat(const real *v, real *four)
+static NOINLINE void columns_scale(const real *restrict e, const struct column_factors *restrict f,
+                                   size_t n_classes, real *restrict out, ptrdiff_t step)
 {
-    for (size_t i = 0; i < STEP; i += LANES)
-        memcpy(four + i, v, LANES * sizeof(real));
+    for (size_t i = 0; i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4);
+        const real *in = e + c * LANES;
+        real *to = out + (ptrdiff_t)c * step;
+        LANES_IN_PLACE
+        for (ptrdiff_t r = 0; r < LANES; r++) {
+            const real factor = f->factor[r];
+            const bits keep = f->keep[r];
+            real v0 = factor * in[r], v1 = factor * in[r + LANES];
+            real v2 = factor * in[r + 2 * LANES], v3 = factor * in[r + 3 * LANES];
+            to[r] = kept(v0, keep), to[r + step] = kept(v1, keep);
+            to[r + 2 * step] = kept(v2, keep), to[r + 3 * step] = kept(v3, keep);
+        }
+    }
+}
+
+/* As block_hess without a square */
+static INLINE real spread_of(real p, real spread)
+{
+    return fma_(spread, fma_(-p, p, p), 0);
+}
+
+static NOINLINE void columns_hess(const real *restrict e, const struct column_factors *restrict f,
+                                  size_t n_classes, real *restrict out, ptrdiff_t step)
+{
+    for (size_t i = 0; i < n_classes; i += 4) {
+        const size_t c = min_size(i, n_classes - 4);
+        const real *in = e + c * LANES;
+        real *to = out + (ptrdiff_t)c * step;
+        LANES_IN_PLACE
+        for (ptrdiff_t r = 0; r < LANES; r++) {
+            const real factor = f->factor[r], spread = f->spread[r];
+            const bits keep = f->keep[r];
+            real v0 = spread_of(factor * in[r], spread);
+            real v1 = spread_of(factor * in[r + LANES], spread);
+            real v2 = spread_of(factor * in[r + 2 * LANES], spread);
+            real v3 = spread_of(factor * in[r + 3 * LANES], spread);
+            to[r] = kept(v0, keep), to[r + step] = kept(v1, keep);
+            to[r + 2 * step] = kept(v2, keep), to[r + 3 * step] = kept(v3, keep);
+        }
+    }
+}
+
+/* The factors of the Hessian and of the probabilities, but for keep: as row_hess and row_proba. */
+static NOINLINE void columns_factors(const struct softmax_batch *b, const real *restrict q,
+                                     double scale, struct column_factors *restrict hess,
+                                     struct column_factors *restrict proba)
+{
+    for (size_t r = 0; r < LANES; r++) {
+        const double p = b->top[r] / b->total[r], others = b->others[r] / b->total[r];
+        const double all = scale * (double)q[r];
+        hess->factor[r] = proba->factor[r] = (real)(1 / b->total[r]);
+        hess->spread[r] = (real)all;
+        hess->at_top[r] = (real)(all * p * others + 0 * p * p);
+        proba->at_top[r] = (real)p;
+    }
 }
 
 /* Copies n < 16 values. */
@@ -181,38 +252,29 @@ static INLINE void copy_few(const real *from, size_t n, real *to)
         memcpy(to, from, sizeof(real));
 }
 
-/* n_classes of n rows as [class][row], and whole fours with -inf; rows that are missing are 0. */
-static INLINE void columns_copy(const real *x, ptrdiff_t step, size_t n, size_t n_classes,
-                                real *restrict tile)
+/* n rows as [class][row], and the largest logit of each, as columns_copy_max; rows that are missing
+ * are 0. */
+static void columns_load(const struct rows *rows, size_t first, size_t n, size_t n_classes,
+                         real *tile, real *max, bits *at)
 {
-    if (n < LANES)
+    ptrdiff_t step = class_step(rows);
+    const real *x = (const real *)(const void *)rows->at[first];
+    if (n < LANES) {
         memset(tile, 0, n_classes * LANES * sizeof(real));
-    for (size_t c = 0; c < n_classes; c++)
-        if (n == LANES)
-            memcpy(tile + c * LANES, x + (ptrdiff_t)c * step, LANES * sizeof(real));
-        else
+        for (size_t c = 0; c < n_classes; c++)
             copy_few(x + (ptrdiff_t)c * step, n, tile + c * LANES);
-    for (size_t i = n_classes * LANES; i < round_up(n_classes, 4) * LANES; i++)
-        tile[i] = -(real)INFINITY;
+        x = tile, step = LANES;
+    }
+    columns_copy_max(x, step, n_classes, tile, max, at);
 }
 
-/* n rows as [class][row], and the largest logit of each. */
-static void columns_load(const struct rows *rows, size_t first, size_t n, size_t n_classes,
-                         real *tile, real *max)
+/* First class from `begin` on in which row r has this logit; n_classes if there is none. */
+static size_t column_find(const real *tile, real value, size_t begin, size_t n_classes, size_t r)
 {
-    ALIGN real largest[STEP];
-    const ptrdiff_t step = class_step(rows);
-    const real *x = (const real *)(const void *)rows->at[first];
-    for (size_t i = 0; i < STEP; i++)
-        largest[i] = -(real)INFINITY;
-    for (size_t c = 0; c < n_classes; c += STEP) {
-        const size_t size = min_size(STEP, n_classes - c);
-        columns_copy(x + (ptrdiff_t)c * step, step, n, size, tile + c * LANES);
-        columns_max(tile + c * LANES, round_up(size, 4), largest);
-    }
-    for (size_t r = 0; r < LANES; r++)
-        max[r] = larger(larger(largest[r], largest[LANES + r]),
-                        larger(largest[2 * LANES + r], largest[3 * LANES + r]));
+    size_t c = begin;
+    while (c < n_classes && tile[c * LANES + r] != value)
+        c++;
+    return c;
 }
 
 /* Is a logit of row r NaN? */
@@ -224,20 +286,16 @@ static int column_has_nan(const real *tile, size_t n_classes, size_t r)
     return any;
 }
 
-/* What is wanted of the logits of n rows: e takes their place, 0 for the largest. */
+/* What is wanted of the logits of n rows: e takes their place, 0 for the largest, which is among four
+ * classes. */
 static void columns_targets(const struct cek_cross_entropy_args *args, const struct group *g,
-                            size_t first, size_t n, struct softmax_batch *b, real *tile,
-                            struct column_labels *l)
+                            size_t first, size_t n, const bits *four, struct softmax_batch *b,
+                            real *tile, struct column_labels *l)
 {
-    ALIGN real max[STEP];
-    ALIGN bits at[STEP];
-    repeat(b->max, max);
-    columns_find(tile, max, round_up(args->n_classes, 4), at);
     for (size_t r = 0; r < n; r++) {
         const size_t i = first + r, label = g->label[i] < 0 ? 0 : (size_t)g->label[i];
-        b->argmax[r] = (size_t)at[r];
-        for (size_t k = 1; k < 4; k++)
-            b->argmax[r] = min_size(b->argmax[r], (size_t)at[k * LANES + r] + k);
+        const size_t begin = b->max[r] == -(real)INFINITY ? 0 : (size_t)four[r];
+        b->argmax[r] = column_find(tile, b->max[r], begin, args->n_classes, r);
         l->label[r] = label;
         l->batch.q[r] = g->weight[i] * class_weight(args, label);
         l->batch.v[r] = tile[label * LANES + r];
@@ -268,48 +326,81 @@ static void columns_softmax(size_t n_classes, real *tile, struct softmax_batch *
     batch_total(b);
 }
 
+/* The classes of labels and of the largest logits, [begin, begin + size) of n rows, `step` apart. */
+static void columns_mend(const struct column_factors *f, const size_t *label, const size_t *argmax,
+                         size_t n, size_t begin, size_t size, real *out, ptrdiff_t step)
+{
+    for (size_t r = 0; r < n; r++) {
+        const size_t at = label[r] - begin, k = argmax[r] - begin;
+        if (at < size && f->at_label && f->keep[r])
+            out[(ptrdiff_t)at * step + (ptrdiff_t)r] = f->at_label[r];
+        if (k < size && f->keep[r])
+            out[(ptrdiff_t)k * step + (ptrdiff_t)r] = f->at_top[r];
+    }
+}
+
 /* Writes classes [begin, begin + size) of n rows, at most a step, from [class][row]. */
 static void columns_store(const struct rows *rows, int adjacent, size_t first, size_t n,
                           size_t begin, size_t size, const real *values)
 {
     ALIGN real buffer[4 * STEP];
-    if (adjacent) {
-        const ptrdiff_t step = class_step(rows);
-        real *to = (real *)(void *)rows->at[first] + (ptrdiff_t)begin * step;
-        for (size_t c = 0; c < size; c++)
-            if (n == LANES)
-                memcpy(to + (ptrdiff_t)c * step, values + c * LANES, LANES * sizeof(real));
-            else
-                copy_few(values + c * LANES, n, to + (ptrdiff_t)c * step);
-        return;
-    }
-    for (size_t r = 0; r < n; r += 4) {
+    const ptrdiff_t step = class_step(rows);
+    for (size_t c = 0; adjacent && c < size; c++)
+        copy_few(values + c * LANES, n,
+                 (real *)(void *)rows->at[first] + (ptrdiff_t)(begin + c) * step);
+    for (size_t r = 0; !adjacent && r < n; r += 4) {
         columns_to_rows(values + r, LANES, 4, STEP, buffer, STEP);
         for (size_t i = 0; i < 4 && r + i < n; i++)
             row_write(rows, first + r + i, begin, size, buffer + i * STEP);
     }
 }
 
-/* The gradient of n rows, by steps. */
-static void columns_grad(const struct cek_cross_entropy_args *args, const struct rows *grad,
-                         size_t first, size_t n, const struct softmax_batch *b,
-                         const struct column_labels *l, const real *tile)
+/* One of the results of n rows: where it lies, or by steps. */
+static void columns_result(const struct cek_array *array, const struct rows *rows, size_t first,
+                           size_t n, size_t n_classes, const struct softmax_batch *b,
+                           const struct column_labels *l, const struct column_factors *f,
+                           column_result *compute, const real *tile)
 {
-    ALIGN real factor[STEP], q[STEP], out[STEP * LANES];
-    const int adjacent = is_columns(&args->grad) && rows_adjacent(grad, first, n);
-    repeat(l->batch.factor, factor);
-    repeat(l->batch.q, q);
-    for (size_t c = 0; c < args->n_classes; c += STEP) {
-        columns_scale(tile + c * LANES, factor, q, out);
-        for (size_t r = 0; r < n; r++) {
-            const size_t label = l->label[r] - c, k = b->argmax[r] - c;
-            if (label < STEP && q[r] != 0)
-                out[label * LANES + r] = l->batch.at_label[r];
-            if (k < STEP && q[r] != 0)
-                out[k * LANES + r] = l->batch.at_top[r];
-        }
-        columns_store(grad, adjacent, first, n, c, min_size(STEP, args->n_classes - c), out);
+    ALIGN real buffer[STEP * LANES];
+    const int adjacent = is_columns(array) && rows_adjacent(rows, first, n);
+    if (adjacent && n == LANES) {
+        real *out = (real *)(void *)rows->at[first];
+        compute(tile, f, n_classes, out, class_step(rows));
+        columns_mend(f, l->label, b->argmax, n, 0, n_classes, out, class_step(rows));
+        return;
     }
+    for (size_t c = 0; c < n_classes; c += STEP) {
+        const size_t size = min_size(STEP, n_classes - c);
+        compute(tile + c * LANES, f, STEP, buffer, LANES);
+        columns_mend(f, l->label, b->argmax, n, c, size, buffer, LANES);
+        columns_store(rows, adjacent, first, n, c, size, buffer);
+    }
+}
+
+/* The results of n rows with an axis of classes. */
+static void columns_results(const struct cek_cross_entropy_args *args, const struct group *g,
+                            size_t first, size_t n, const struct softmax_batch *b,
+                            const struct column_labels *l, const real *tile)
+{
+    struct column_factors hess = {.at_label = NULL}, proba = hess;
+    struct column_factors grad = {.at_label = l->batch.at_label};
+    const size_t n_classes = args->n_classes;
+    memcpy(grad.factor, l->batch.factor, sizeof grad.factor);
+    memcpy(grad.at_top, l->batch.at_top, sizeof grad.at_top);
+    if (g->hess.wanted || g->proba.wanted)
+        columns_factors(b, l->batch.q, args->grad_scale, &hess, &proba);
+    for (size_t r = 0; r < LANES; r++) {
+        proba.keep[r] = ~(bits)0;
+        grad.keep[r] = hess.keep[r] = l->batch.q[r] == 0 ? 0 : ~(bits)0;
+    }
+    if (g->hess.wanted)
+        columns_result(&args->hess, &g->hess, first, n, n_classes, b, l, &hess, columns_hess, tile);
+    if (g->proba.wanted)
+        columns_result(&args->proba, &g->proba, first, n, n_classes, b, l, &proba, columns_scale,
+                       tile);
+    if (g->grad.wanted)
+        columns_result(&args->grad, &g->grad, first, n, n_classes, b, l, &grad, columns_scale,
+                       tile);
 }
 
 /* Simple rows [first, first + n) of a group, at most LANES. */
@@ -318,8 +409,9 @@ static void columns_tile(const struct cek_cross_entropy_args *args, struct group
 {
     struct softmax_batch b;
     struct column_labels l = {.batch = {.q = {0}}};
-    columns_load(&g->logits, first, n, args->n_classes, tile, b.max);
-    columns_targets(args, g, first, n, &b, tile, &l);
+    ALIGN bits four[LANES];
+    columns_load(&g->logits, first, n, args->n_classes, tile, b.max, four);
+    columns_targets(args, g, first, n, four, &b, tile, &l);
     columns_softmax(args->n_classes, tile, &b);
     for (size_t r = 0; r < n; r++)
         l.batch.e[r] = tile[l.label[r] * LANES + r];
@@ -330,8 +422,7 @@ static void columns_tile(const struct cek_cross_entropy_args *args, struct group
         g->loss[first + r] = l.batch.q[r] == 0 ? 0 : l.batch.loss[r];
         g->lse[first + r] = row_lse(&row);
     }
-    if (g->grad.wanted)
-        columns_grad(args, &g->grad, first, n, &b, &l, tile);
+    columns_results(args, g, first, n, &b, &l, tile);
 }
 
 static real *aligned(void *memory)

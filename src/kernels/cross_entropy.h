@@ -479,11 +479,17 @@ static void long_row(const struct cek_cross_entropy_args *args, struct group *g,
     row_store(args, g, i, &row, &t, e);
 }
 
-/* Labels alone, without results but the loss, lse and gradient: all that most calls want. */
-static INLINE int is_simple(const struct cek_cross_entropy_args *args)
+/* Labels and weights alone? */
+static INLINE int has_labels_alone(const struct cek_cross_entropy_args *args)
 {
     return is_one_hot(args) && args->outer == CEK_OUTER_NONE && args->z_loss == 0 &&
-           !is_transformed(args) && !args->scale_grad.data && !args->hess.data && !args->proba.data;
+           !is_transformed(args) && !args->scale_grad.data;
+}
+
+/* Without results but the loss, lse and gradient: all that most calls want. */
+static INLINE int is_simple(const struct cek_cross_entropy_args *args)
+{
+    return has_labels_alone(args) && !args->hess.data && !args->proba.data;
 }
 
 /* One number a row each: what it takes to make the results of simple rows of what they get from it. */

@@ -44,13 +44,17 @@ enum { BLOCK = 256 };
 #define PREFETCH(address) __builtin_prefetch(address, 0, 2)
 #endif
 
-/* Before a loop whose output is one of its inputs, element by element, or disjoint from them. */
+/* Before a loop whose output is one of its inputs, element by element, or disjoint from them; and before
+ * one of LANES turns inside another loop, which compilers unroll before they make vectors. */
 #if defined(__clang__)
 #define IN_PLACE _Pragma("clang loop vectorize(assume_safety)")
+#define LANES_IN_PLACE _Pragma("clang loop vectorize(assume_safety) unroll(disable)")
 #elif defined(__GNUC__)
 #define IN_PLACE _Pragma("GCC ivdep")
+#define LANES_IN_PLACE _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #else
 #define IN_PLACE __pragma(loop(ivdep))
+#define LANES_IN_PLACE IN_PLACE
 #endif
 
 /* a b + c, rounded once where the hardware can; a libm call in its place would stop the vectoriser. */
