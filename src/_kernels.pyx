@@ -154,6 +154,7 @@ cdef cnp.ndarray empty_sums(cnp.npy_intp n_chunks):
 cdef struct Shared:
     void *job  # a Job, which the call keeps alive
     cek_scan *scans  # one a part of the targets
+    size_t together  # chunks that a thread takes at a time
     unsigned flags  # with the rounding and flushing of the calling thread
 
 
@@ -164,11 +165,13 @@ cdef void run_share(void *context, cek_share *share) noexcept nogil:
     cdef void *scratch = malloc(size)
     if size and scratch is NULL:
         return
-    cdef size_t chunk
+    cdef size_t n_chunks = (<Job> shared.job).n_chunks
+    cdef size_t group, begin
     cdef unsigned flags = cek_flags_save()
     cek_flags_restore(shared.flags)
-    while cek_take(share, &chunk):
-        (<Job> shared.job).chunks(chunk, chunk + 1, scratch)
+    while cek_take(share, &group):
+        begin = group * shared.together
+        (<Job> shared.job).chunks(begin, min(begin + shared.together, n_chunks), scratch)
     cek_flags_restore(flags)
     free(scratch)
 
@@ -193,7 +196,11 @@ cdef class Job:
     cdef size_t scratch_size  # bytes that `chunks` needs
     cdef size_t n_targets  # entries or rows
     cdef size_t part_size  # of a part of the targets
+    cdef size_t together  # chunks that had better be run in one call
     cdef readonly Py_ssize_t n_chunks
+
+    def __cinit__(self):
+        self.together = 1
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         pass
@@ -212,8 +219,11 @@ cdef class Job:
         cdef bint complete
         shared.job = <void *> self
         shared.flags = cek_flags_save()
+        # No thread waits for the chunks that another has taken together.
+        shared.together = max(1, min(self.together, <size_t> self.n_chunks // n_threads))
+        cdef size_t n_groups = (self.n_chunks + shared.together - 1) // shared.together
         with nogil:
-            complete = cek_pool_run(run_share, &shared, self.n_chunks, n_threads)
+            complete = cek_pool_run(run_share, &shared, n_groups, n_threads)
         if not complete:
             raise MemoryError
 
@@ -386,6 +396,7 @@ cdef class CrossEntropy(Job):
         cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
         self.n_targets = self.args.n_rows
         self.part_size = CEK_CHUNK if target_proba is None else rows
+        self.together = self.table.chunks_together(&self.args)
         self.n_chunks = (self.args.n_rows + rows - 1) // rows
         self.sums = empty_sums(self.n_chunks)
 

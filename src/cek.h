@@ -195,6 +195,8 @@ struct cek_table {
     void (*log_loss)(const struct cek_log_loss_args *, size_t begin, size_t end, double *sums);
     void (*unary)(const struct cek_unary_args *, size_t begin, size_t end);
     size_t (*chunk_rows)(size_t n_classes);
+    /* Chunks of cross_entropy that one call had better run, for speed alone. */
+    size_t (*chunks_together)(const struct cek_cross_entropy_args *);
 };
 
 /* An instruction set that was compiled in. */

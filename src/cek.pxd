@@ -151,6 +151,7 @@ cdef extern from "cek.h" nogil:
         void (*log_loss)(const cek_log_loss_args *, size_t, size_t, double *) noexcept nogil
         void (*unary)(const cek_unary_args *, size_t, size_t) noexcept nogil
         size_t (*chunk_rows)(size_t) noexcept nogil
+        size_t (*chunks_together)(const cek_cross_entropy_args *) noexcept nogil
 
     struct cek_isa:
         const char *name

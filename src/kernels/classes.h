@@ -16,6 +16,18 @@ static size_t chunk_rows(size_t n_classes)
     return rows ? rows : 1;
 }
 
+/* Chunks of columns that are run together, so that hardly a tile is left with free rows. */
+static size_t chunks_together(const struct cek_cross_entropy_args *args)
+{
+    const size_t rows = chunk_rows(args->n_classes), step = columns_step(args);
+    size_t n = 1;
+    if (!is_columns(&args->logits) || rows >= LANES)
+        return 1;
+    while (n * rows % step && n * rows % step < step - step / 8)
+        n++;
+    return n;
+}
+
 /* Finds rows [begin, begin + n) and their results' places. */
 static void group_locate(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
                          struct group *g)
@@ -85,10 +97,32 @@ static void class_chunks(const struct cek_cross_entropy_args *args, class_group 
     }
 }
 
+/* Chunks of less than LANES rows, each with its own sum, in one group. */
+static void chunks_of_columns(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
+                              double *sums, real *scratch)
+{
+    const size_t rows = chunk_rows(args->n_classes), first = begin * rows;
+    const size_t n = min_size(end * rows, args->n_rows) - first;
+    struct group g;
+    group_locate(args, first, n, &g);
+    targets_load(args, first, n, &g);
+    cross_entropy_columns(args, n, &g, scratch);
+    group_store(args, first, n, &g);
+    for (size_t i = 0; i < n; i += rows, begin++) {
+        ALIGN real loss[LANES] = {0};
+        memcpy(loss, g.loss + i, min_size(rows, n - i) * sizeof(real));
+        sums[begin] = block_sum(loss, LANES);
+    }
+}
+
 static void cross_entropy(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
                           double *sums, void *scratch)
 {
-    class_chunks(args, cross_entropy_group, begin, end, sums, scratch);
+    const size_t together = chunks_together(args);
+    if (together == 1)
+        class_chunks(args, cross_entropy_group, begin, end, sums, scratch);
+    for (size_t i = begin; together > 1 && i < end; i += together)
+        chunks_of_columns(args, i, min_size(end, i + together), sums, scratch);
 }
 
 static void softmax_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,

@@ -10,15 +10,20 @@
 
 #include "cross_entropy.h"
 
-/* Rows that are taken together: a cache line of each class, but about a chunk of logits. */
+/* Classes of which LANES rows are taken together, at most; of more, four, whose rows take less memory.
+ * In float a tile takes 0.6 to 0.9 of the time of fours from 16,000 classes to 128,256, but 4 MiB at this
+ * bound; in double 0.8 with 4000, as much with 8000, 1.1 to 1.3 from 16,000 on (AMD Zen 4, 1 MiB of L2,
+ * 2026-11). */
+enum { COLUMN_CLASSES = LANES == 16 ? 65536 : 8192 };
+
+/* Rows that are taken together: a cache line of each class. */
 static size_t columns_step(const struct cek_cross_entropy_args *args)
 {
-    const size_t rows = CEK_CHUNK / args->n_classes;
-    return rows < 4 ? 4 : min_size(rows, LANES);
+    return args->n_classes > COLUMN_CLASSES ? 4 : LANES;
 }
 
-/* Do simple rows fill enough of a tile?  Full, it takes 1.0 to 1.1 times as long as adjacent rows (1.1 to
- * 1.4 in double), a transposition 1.8 times, whatever the number of rows (AMD Zen 4, 2026-11). */
+/* Do rows with labels alone fill enough of a tile?  Full, it takes 0.7 to 1.1 times as long as adjacent
+ * rows, a transposition 1.7 to 2, whatever the number of rows (AMD Zen 4, 2026-11). */
 static INLINE int fills_tile(const struct cek_cross_entropy_args *args, size_t n)
 {
     return has_labels_alone(args) && n >= LANES * 3 / 4;
@@ -41,13 +46,19 @@ static size_t scratch_size(const struct cek_cross_entropy_args *args)
     const struct cek_array *last = last_result(args);
     const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
     size_t size = reads_twice(args) || !held ? args->n_classes : 0;
-    if (is_columns(&args->logits)) {
-        size += columns_step(args) * args->n_classes;
-        if (fills_tile(args, CEK_CHUNK / args->n_classes))
-            size = LANES * (whole_steps(args->n_classes) + 1);
+    if (is_columns(&args->logits) && (args->labels.data || args->target_proba.data)) {
+        const int n_arrays = 1 + is_columns(&args->target_proba) + is_columns(&args->hess) +
+                             is_columns(&args->proba) +
+                             (is_columns(&args->grad) && reads_twice(args));
+        size += (size_t)n_arrays * columns_step(args) * args->n_classes;
+        if (fills_tile(args, columns_step(args)))
+            size = max_size(size, LANES * (whole_steps(args->n_classes) + 1));
     }
     return args->n_classes > NARROW ? size * sizeof(real) : 0;
 }
+
+/* Arrays that may be columns: logits, target_proba, hess, proba and grad. */
+enum { N_COLUMNS = 5 };
 
 /* What the results of simple rows are made of. */
 struct column_labels {
@@ -61,37 +72,63 @@ static INLINE ptrdiff_t class_step(const struct rows *rows)
     return rows->stride / (ptrdiff_t)sizeof(real);
 }
 
-/* Makes `rows` those of `memory`, [n, n_classes]; returns what they were. */
-static struct rows rows_move(struct rows *rows, size_t first, size_t n, size_t n_classes,
-                             real *memory)
+/* Rows that were moved, and where they were. */
+struct moved_rows {
+    struct rows *rows;
+    char *at[LANES];
+    ptrdiff_t stride;
+};
+
+/* Makes n rows those of `memory`, [n, n_classes]. */
+static void rows_move(struct rows *rows, size_t first, size_t n, size_t n_classes, real *memory,
+                      struct moved_rows *old)
 {
-    const struct rows old = *rows;
-    rows->type = REAL_TYPE;
+    *old = (struct moved_rows){.rows = rows, .stride = rows->stride};
+    memcpy(old->at, rows->at + first, n * sizeof *old->at);
     rows->stride = sizeof(real);
     rows->step = (ptrdiff_t)(n_classes * sizeof(real));
     for (size_t r = 0; r < n; r++)
         rows->at[first + r] = (char *)(memory + r * n_classes);
-    return old;
 }
 
-/* Rows [first, first + n) of a group, transposed and computed in place. */
+static void rows_move_back(const struct moved_rows *old, size_t first, size_t n)
+{
+    old->rows->stride = old->stride;
+    memcpy(old->rows->at + first, old->at, n * sizeof *old->at);
+}
+
+/* Rows [first, first + n) of a group by row: they are transposed, and so are the targets and results that
+ * are columns too.  The gradient takes the memory of the logits. */
 static void columns_by_row(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
                            size_t n, real *scratch)
 {
-    const size_t n_classes = args->n_classes;
-    const int in_place =
-        is_columns(&args->grad) && !reads_twice(args) && rows_adjacent(&g->grad, first, n);
-    const struct rows grad = g->grad;
-    columns_to_rows((const real *)(const void *)g->logits.at[first], class_step(&g->logits), n,
-                    n_classes, scratch, n_classes);
-    const struct rows logits = rows_move(&g->logits, first, n, n_classes, scratch);
-    if (in_place)
-        rows_move(&g->grad, first, n, n_classes, scratch);
-    cross_entropy_rows(args, args->n_rows, first, first + n, g, scratch + n * n_classes);
-    g->logits = logits;
-    g->grad = grad;
-    if (in_place)
-        rows_to_columns(scratch, n, n_classes, (real *)(void *)grad.at[first], class_step(&grad));
+    const struct cek_array *const arrays[] = {&args->logits, &args->target_proba, &args->hess,
+                                              &args->proba, &args->grad};
+    struct rows *const rows[] = {&g->logits, &g->target_proba, &g->hess, &g->proba, &g->grad};
+    struct moved_rows moved[N_COLUMNS];
+    real *memory = scratch;
+    for (size_t i = 0; i < N_COLUMNS; i++) {
+        moved[i].rows = NULL;
+        if (i > 0 && !(is_columns(arrays[i]) && rows_adjacent(rows[i], first, n)))
+            continue;
+        const int in_place = arrays[i] == &args->grad && !reads_twice(args);
+        real *to = in_place ? scratch : memory;
+        memory += in_place ? 0 : n * args->n_classes;
+        if (i < 2)
+            columns_to_rows((const real *)(const void *)rows[i]->at[first], class_step(rows[i]), n,
+                            args->n_classes, to, args->n_classes);
+        rows_move(rows[i], first, n, args->n_classes, to, &moved[i]);
+    }
+    cross_entropy_rows(args, args->n_rows, first, first + n, g, memory);
+    for (size_t i = 0; i < N_COLUMNS; i++) {
+        if (!moved[i].rows)
+            continue;
+        const real *from = (const real *)(const void *)rows[i]->at[first];
+        rows_move_back(&moved[i], first, n);
+        if (i >= 2)
+            rows_to_columns(from, n, args->n_classes, (real *)(void *)rows[i]->at[first],
+                            class_step(rows[i]));
+    }
 }
 
 /* Loops over the rows of one class are so short that a compiler unrolls them before it makes vectors;

@@ -126,6 +126,11 @@ static INLINE size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static INLINE size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static INLINE size_t round_up(size_t n, size_t step)
 {
     return (n + step - 1) / step * step;

@@ -31,4 +31,5 @@ const struct cek_table CEK_TABLE = {
     .log_loss = log_loss,
     .unary = unary,
     .chunk_rows = chunk_rows,
+    .chunks_together = chunks_together,
 };
