@@ -25,6 +25,12 @@ SIZES = [
     (2000, 8),
 ]
 FEW_ROWS = [1, 3, 4, 7, 15, 17]
+# Chunks of 11, 9, 3, 2 and 1 rows; the last two of each dtype are on both sides of what a tile holds.
+MANY = {
+    np.float32: [(1400, 47), (1800, 40), (5000, 21), (8192, 17), (65536, 17), (65537, 6)],
+    np.float64: [(1400, 47), (1800, 40), (2800, 21), (5000, 21), (8192, 9), (8193, 9)],
+}
+OUTPUTS = ["grad", "hess", "proba"]
 IGNORED = -100
 
 
@@ -120,6 +126,59 @@ def test_any_number_of_rows(rng, dtype, every_isa, assert_same_bits, n_classes):
         got = call(part, labels[:n], grad_out=part, reduction="none", return_lse=True)
         assert_same_bits(got, want)
         assert_same_bits(room[n:], before[n:])
+
+
+def results(x, labels, layouts, **options):
+    """Return the outputs that have a layout, in arrays of that layout."""
+    outs = {f"{name}_out": layout(np.zeros_like(x)) for name, layout in layouts.items()}
+    got = ck.cross_entropy(x, labels, **outs, **options)
+    return {"loss": got[0], **{name: outs[f"{name}_out"].copy() for name in layouts}}
+
+
+@pytest.mark.parametrize(("n_classes", "n"), [(64, 17), (100, 29), (600, 13)])
+def test_subsets_of_outputs(rng, dtype, every_isa, assert_same_bits, n_classes, n):
+    x, labels = with_edges(rng, n, n_classes, dtype)
+    soft = rng.dirichlet(np.ones(n_classes), n).astype(dtype)
+    subsets = [names for size in (1, 2, 3) for names in itertools.combinations(OUTPUTS, size)]
+    layouts = itertools.cycle([columns, columns, wide_columns, every_second, np.copy])
+    for _ in every_isa():
+        for targets, options in [
+            (labels, {"ignore_index": IGNORED}),
+            (labels, {"ignore_index": IGNORED, "z_loss": 0.125}),
+            (labels, {"ignore_index": IGNORED, "softcap": 5.0}),
+            (columns(soft), {"label_smoothing": 0.25}),
+        ]:
+            with np.errstate(all="ignore"):
+                want = results(x, targets, dict.fromkeys(OUTPUTS, np.copy), **options)
+                for names in subsets:
+                    got = results(
+                        columns(x), targets, {name: next(layouts) for name in names}, **options
+                    )
+                    for name in ("loss", *names):
+                        assert_same_bits(got[name], want[name])
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("place", range(6))
+def test_many_classes(rng, dtype, every_isa, assert_same_bits, monkeypatch, place, n_threads):
+    """Chunks that are run together keep their own sums, wherever threads cut them."""
+    monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)
+    n_classes, n = MANY[dtype][place]
+    x, labels = with_edges(rng, n, n_classes, dtype)
+    finite = rng.normal(0, 4, x.shape).astype(dtype)
+    z, out = columns(x), columns(x)
+    options = {"return_hess": True, "return_proba": True, "n_threads": n_threads}
+    for _ in every_isa():
+        want = call(x, labels, reduction="none", return_lse=True)
+        out[...] = x
+        got = call(out, labels, grad_out=out, reduction="none", return_lse=True, **options)
+        assert_same_bits((got[0], got[1], got[-1]), want)
+        for smoothing in (0.0, 0.25) if n_classes < 60_000 else (0.0,):
+            want = call(finite, labels, label_smoothing=smoothing, return_hess=True)
+            z[...] = finite
+            got = call(z, labels, label_smoothing=smoothing, grad_out=out, **options)
+            assert_same_bits(got[:3], want)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
