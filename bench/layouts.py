@@ -1,4 +1,4 @@
-"""Measure what a layout costs: loss and gradient of strided arrays against contiguous ones.
+"""Measure what a layout costs: losses and derivatives of strided arrays against contiguous ones.
 
 Run as ``python -m bench.layouts``.  All layouts of a shape are called in turn, in cache, with a
 gradient that is allocated once, in the layout that the call itself would choose.
@@ -23,6 +23,8 @@ ROUNDS, BUDGET = 25, 4.0
 BINARY_SIZES = [10_000, 50_000]
 BINARY_SHAPES = [(100, 100), (1000, 20), (50, 1000)]
 CLASS_SHAPES = [(16_000, 3), (6_400, 10), (3_200, 19), (900, 60), (400, 150), (64, 1000)]
+CLASS_SHAPES += [(36, 1500), (16, 4000)]
+HESSIAN_SHAPES = [(900, 60), (400, 150), (64, 1000), (16, 4000)]
 
 
 def every_second(array: Array) -> Array:
@@ -85,6 +87,9 @@ def main() -> int:
         for n, n_classes in CLASS_SHAPES:
             title = f"classes, {dtype.__name__}, {n:,} x {n_classes:,}"
             report(title, n * n_classes, class_calls(n, n_classes, dtype))
+        for n, n_classes in HESSIAN_SHAPES:
+            title = f"Hessian, {dtype.__name__}, {n:,} x {n_classes:,}"
+            report(title, n * n_classes, hessian_calls(n, n_classes, dtype))
     return 0
 
 
@@ -140,6 +145,20 @@ def class_calls(n: int, n_classes: int, dtype: Any) -> dict[str, Callable[[], An
     images = np.ascontiguousarray(x[: side * side].T).reshape(1, n_classes, side, side)
     labels = y[: side * side].reshape(1, side, side)
     calls["(1, C, H, W)"] = partial(loss, images, labels, axis=1, grad_out=np.empty_like(images))
+    return calls
+
+
+def hessian_calls(n: int, n_classes: int, dtype: Any) -> dict[str, Callable[[], Any]]:
+    """Return a call for each order of memory, with gradient, Hessian and probabilities."""
+    from cekernels import cross_entropy as loss
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
+    calls = {}
+    for name in ("contiguous", "Fortran"):
+        z = CLASS_LAYOUTS[name](x)
+        outs = {f"{output}_out": np.empty_like(z) for output in ("grad", "hess", "proba")}
+        calls[name] = partial(loss, z, y, **outs)
     return calls
 
 

@@ -247,7 +247,9 @@ def test_labels_of_another_shape():
 
 
 @pytest.mark.parametrize("n_threads", [None, 1, 2])
-@pytest.mark.parametrize("shape", [(700, 5), (999, 4), (400, 3), (163, 101), (40, 1000), (3, 9000)])
+@pytest.mark.parametrize(
+    "shape", [(700, 5), (999, 4), (400, 3), (163, 101), (40, 1000), (11, 3000), (3, 9000)]
+)
 def test_binary_matrices(rng, dtype, every_isa, assert_same_bits, monkeypatch, shape, n_threads):
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)
     monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 8)

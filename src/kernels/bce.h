@@ -108,8 +108,10 @@ static void bce_total(const real *restrict x, const real *restrict y, real scale
 
 static void bce_logits(const struct cek_binary_args *args, size_t begin, size_t end, double *sums)
 {
-    (is_transposed(args) ? binary_transposed : binary_chunks)(args, bce_core, bce_total, begin, end,
-                                                              sums);
+    if (is_transposed(args))
+        binary_transposed(args, bce_total, begin, end, sums);
+    else
+        binary_chunks(args, bce_core, bce_total, begin, end, sums);
 }
 
 #endif
