@@ -3,7 +3,7 @@
  * The losses of a chunk are summed in C order, whatever the order of memory, so that the bits are the
  * same.  To gather the elements one by one takes 2 to 7 times as long as a call on adjacent rows.  Chunks
  * are transposed: 0.07 to 0.13 ns an element and array (0.15 to 0.2 in double), a copy takes 0.04 to 0.07,
- * where the call takes 0.43 (1.05).  That makes 1.4 to 2.1 times for three arrays, 1.1 to 1.4 for the
+ * where the call takes 0.43 (1.05).  That makes 1.6 to 2.0 times for three arrays, 1.2 to 1.3 for the
  * targets alone (AMD Zen 4, 2026-11). */
 #ifndef CEK_BINARY_COLUMNS_H
 #define CEK_BINARY_COLUMNS_H
