@@ -77,16 +77,18 @@ struct moved_rows {
     struct rows *rows;
     char *at[LANES];
     ptrdiff_t stride;
+    int varied;
 };
 
 /* Makes n rows those of `memory`, [n, n_classes]. */
 static void rows_move(struct rows *rows, size_t first, size_t n, size_t n_classes, real *memory,
                       struct moved_rows *old)
 {
-    *old = (struct moved_rows){.rows = rows, .stride = rows->stride};
-    memcpy(old->at, rows->at + first, n * sizeof *old->at);
+    *old = (struct moved_rows){.rows = rows, .stride = rows->stride, .varied = rows->varied};
+    if (rows->varied)
+        memcpy(old->at, rows->at + first, n * sizeof *old->at);
     rows->stride = sizeof(real);
-    rows->step = (ptrdiff_t)(n_classes * sizeof(real));
+    rows->varied = 1;
     for (size_t r = 0; r < n; r++)
         rows->at[first + r] = (char *)(memory + r * n_classes);
 }
@@ -94,7 +96,9 @@ static void rows_move(struct rows *rows, size_t first, size_t n, size_t n_classe
 static void rows_move_back(const struct moved_rows *old, size_t first, size_t n)
 {
     old->rows->stride = old->stride;
-    memcpy(old->rows->at + first, old->at, n * sizeof *old->at);
+    old->rows->varied = old->varied;
+    if (old->varied)
+        memcpy(old->rows->at + first, old->at, n * sizeof *old->at);
 }
 
 /* Rows [first, first + n) of a group by row: they are transposed, and so are the targets and results that
@@ -115,7 +119,7 @@ static void columns_by_row(const struct cek_cross_entropy_args *args, struct gro
         real *to = in_place ? scratch : memory;
         memory += in_place ? 0 : n * args->n_classes;
         if (i < 2)
-            transpose((const real *)(const void *)rows[i]->at[first], class_step(rows[i]),
+            transpose((const real *)(const void *)row_at(rows[i], first), class_step(rows[i]),
                       args->n_classes, n, to, (ptrdiff_t)args->n_classes);
         rows_move(rows[i], first, n, args->n_classes, to, &moved[i]);
     }
@@ -123,11 +127,11 @@ static void columns_by_row(const struct cek_cross_entropy_args *args, struct gro
     for (size_t i = 0; i < N_COLUMNS; i++) {
         if (!moved[i].rows)
             continue;
-        const real *from = (const real *)(const void *)rows[i]->at[first];
+        const real *from = (const real *)(const void *)row_at(rows[i], first);
         rows_move_back(&moved[i], first, n);
         if (i >= 2)
             transpose(from, (ptrdiff_t)args->n_classes, n, args->n_classes,
-                      (real *)(void *)rows[i]->at[first], class_step(rows[i]));
+                      (real *)(void *)row_at(rows[i], first), class_step(rows[i]));
     }
 }
 
@@ -150,7 +154,7 @@ static void columns_load(const struct rows *rows, size_t first, size_t n, size_t
                          real *tile, real *max, bits *at)
 {
     ptrdiff_t step = class_step(rows);
-    const real *x = (const real *)(const void *)rows->at[first];
+    const real *x = (const real *)(const void *)row_at(rows, first);
     if (n < LANES) {
         memset(tile, 0, n_classes * LANES * sizeof(real));
         for (size_t c = 0; c < n_classes; c++)
@@ -239,7 +243,7 @@ static void columns_store(const struct rows *rows, int adjacent, size_t first, s
     const ptrdiff_t step = class_step(rows);
     for (size_t c = 0; adjacent && c < size; c++)
         copy_few(values + c * LANES, n,
-                 (real *)(void *)rows->at[first] + (ptrdiff_t)(begin + c) * step);
+                 (real *)(void *)row_at(rows, first) + (ptrdiff_t)(begin + c) * step);
     for (size_t r = 0; !adjacent && r < n; r += 4) {
         transpose(values + r, LANES, STEP, 4, buffer, STEP);
         for (size_t i = 0; i < 4 && r + i < n; i++)
@@ -256,7 +260,7 @@ static void columns_result(const struct cek_array *array, const struct rows *row
     ALIGN real buffer[STEP * LANES];
     const int adjacent = is_columns(array) && rows_adjacent(rows, first, n);
     if (adjacent && n == LANES) {
-        real *out = (real *)(void *)rows->at[first];
+        real *out = (real *)(void *)row_at(rows, first);
         compute(tile, f, n_classes, out, class_step(rows));
         columns_mend(f, l->label, b->argmax, n, 0, n_classes, out, class_step(rows));
         return;

@@ -6,12 +6,19 @@
 
 /* Up to BLOCK rows of one array; `wanted` 0: the array is absent. */
 struct rows {
-    char *at[BLOCK];
-    ptrdiff_t stride; /* bytes from one class to the next              */
-    ptrdiff_t step;   /* bytes from each row to the next; 0: they vary */
+    char *begin;      /* the first row                                              */
+    ptrdiff_t step;   /* bytes from each row to the next                            */
+    ptrdiff_t stride; /* bytes from one class to the next                           */
     enum cek_type type;
     int wanted;
+    int varied;       /* the rows are not evenly spaced: where each of them lies is */
+    char *at[BLOCK];
 };
+
+static INLINE char *row_at(const struct rows *rows, size_t i)
+{
+    return rows->varied ? rows->at[i] : rows->begin + (ptrdiff_t)i * rows->step;
+}
 
 static void rows_locate(const struct cek_array *array, size_t begin, size_t n, struct rows *rows)
 {
@@ -22,35 +29,40 @@ static void rows_locate(const struct cek_array *array, size_t begin, size_t n, s
     first.ndim--;
     rows->stride = run_stride(array);
     rows->type = array->type;
+    rows->step = run_stride(&first);
     struct runs runs = runs_from(&first, begin);
-    for (size_t i = 0; i < n;) {
+    rows->varied = runs_take(&runs, n, &rows->begin) < n;
+    if (!rows->varied)
+        return;
+    runs = runs_from(&first, begin);
+    for (size_t i = 0, size; i < n; i += size) {
         char *at;
-        const size_t size = runs_take(&runs, n - i, &at);
-        rows->step = size == n ? run_stride(&first) : 0;
+        size = runs_take(&runs, n - i, &at);
         for (size_t j = 0; j < size; j++)
-            rows->at[i + j] = at + (ptrdiff_t)j * run_stride(&first);
-        i += size;
+            rows->at[i + j] = at + (ptrdiff_t)j * rows->step;
     }
 }
 
 /* Row i where it is adjacent, aligned real in memory; else NULL. */
 static INLINE real *row_direct(const struct rows *rows, size_t i)
 {
-    const int direct = rows->wanted && rows->type == REAL_TYPE && rows->stride == sizeof(real) &&
-                       (uintptr_t)rows->at[i] % sizeof(real) == 0;
-    return direct ? (real *)(void *)rows->at[i] : NULL;
+    if (!rows->wanted || rows->type != REAL_TYPE || rows->stride != sizeof(real))
+        return NULL;
+    char *at = row_at(rows, i);
+    return (uintptr_t)at % sizeof(real) == 0 ? (real *)(void *)at : NULL;
 }
 
 /* Classes [begin, begin + n) of row i. */
 static INLINE void row_read(const struct rows *rows, size_t i, size_t begin, size_t n, real *out)
 {
-    run_read(rows->type, rows->at[i] + (ptrdiff_t)begin * rows->stride, rows->stride, n, out);
+    run_read(rows->type, row_at(rows, i) + (ptrdiff_t)begin * rows->stride, rows->stride, n, out);
 }
 
 static INLINE void row_write(const struct rows *rows, size_t i, size_t begin, size_t n,
                              const real *values)
 {
-    run_write(rows->type, values, n, rows->stride, rows->at[i] + (ptrdiff_t)begin * rows->stride);
+    run_write(rows->type, values, n, rows->stride,
+              row_at(rows, i) + (ptrdiff_t)begin * rows->stride);
 }
 
 /* Where to compute classes [begin, ...) of row i: in place, or in scratch for row_finish to write. */

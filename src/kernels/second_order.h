@@ -204,7 +204,7 @@ static void hessian_wide(const struct cek_cross_entropy_args *args, const struct
     block_scale(scratch, (real)(1 / row.total), n_classes, scratch);
     if (row.argmax < n_classes)
         scratch[row.argmax] = (real)(row.top / row.total);
-    blocks->block.data = blocks->rows.at[i];
+    blocks->block.data = row_at(&blocks->rows, i);
     hessian_block(&blocks->block, scratch, factor, row.argmax, row.others / row.total, n_classes);
 }
 
@@ -231,7 +231,7 @@ static void hessian_tile(const struct cek_cross_entropy_args *args, struct group
             p[c] = t->e[c][r];
         double factor = s->live[r] == 0 ? 0 : args->grad_scale * s->all[r];
         size_t k = t->argmax[r] < 0 ? n_classes : (size_t)t->argmax[r]; /* of NaN alone: none */
-        blocks->block.data = blocks->rows.at[first + r];
+        blocks->block.data = row_at(&blocks->rows, first + r);
         hessian_block(&blocks->block, p, factor, k, t->p_others[r], n_classes);
     }
 }

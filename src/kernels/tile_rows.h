@@ -20,7 +20,7 @@ static int rows_adjacent(const struct rows *rows, size_t first, size_t n)
 {
     const ptrdiff_t size = type_sizes[rows->type];
     int differ = 0;
-    if (rows->step)
+    if (!rows->varied)
         return rows->step == size;
     for (size_t i = first + 1; i < first + n; i++)
         differ |= rows->at[i] - rows->at[i - 1] != size;
@@ -96,7 +96,7 @@ static NOINLINE void join_quads(real (*restrict tile)[TILE], size_t n_classes, c
 /* Is this a whole tile of evenly spaced rows of adjacent real, as the functions above take it? */
 static int tile_is_whole(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes)
 {
-    if (rows->type != REAL_TYPE || rows->stride != sizeof(real) || !rows->step || n_rows < TILE)
+    if (rows->type != REAL_TYPE || rows->stride != sizeof(real) || rows->varied || n_rows < TILE)
         return 0;
     const int has_gaps = rows->step != (ptrdiff_t)(n_classes * sizeof(real));
     return n_classes >= 4 || (n_classes > 1 && !has_gaps && row_direct(rows, first));
@@ -110,7 +110,7 @@ static ptrdiff_t run_step(const struct rows *rows, size_t first, size_t n_rows, 
     const ptrdiff_t size = type_sizes[rows->type];
     if (rows_adjacent(rows, first, n_rows))
         return size;
-    return rows->stride != size || n_classes < 4 ? rows->step : 0;
+    return !rows->varied && (rows->stride != size || n_classes < 4) ? rows->step : 0;
 }
 
 /* Rows r to r + 3 of a tile from four rows of adjacent values. */
@@ -151,7 +151,7 @@ static void fours_load(const struct rows *rows, size_t first, size_t n_rows, siz
         const char *row[4];
         for (size_t i = 0; i < 4; i++) {
             const size_t from = first + min_size(r + i, n_rows - 1);
-            row[i] = direct ? rows->at[from] : (const char *)buffer[i];
+            row[i] = direct ? row_at(rows, from) : (const char *)buffer[i];
             if (!direct)
                 row_read(rows, from, 0, n_classes, buffer[i]);
         }
@@ -167,7 +167,7 @@ static void fours_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_cla
         real buffer[4][TILE_CLASSES];
         char *row[4];
         for (size_t i = 0; i < 4; i++)
-            row[i] = direct && r + i < n_rows ? rows->at[first + r + i] : (char *)buffer[i];
+            row[i] = direct && r + i < n_rows ? row_at(rows, first + r + i) : (char *)buffer[i];
         four_store(tile, r, n_classes, row);
         for (size_t i = 0; !direct && i < 4 && r + i < n_rows; i++)
             row_write(rows, first + r + i, 0, n_classes, buffer[i]);
@@ -178,7 +178,7 @@ static void fours_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_cla
 static void tile_load(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes,
                       real (*restrict tile)[TILE])
 {
-    const char *from = rows->at[first];
+    const char *from = row_at(rows, first);
     const ptrdiff_t step = run_step(rows, first, n_rows, n_classes);
     if (tile_is_whole(rows, first, n_rows, n_classes)) {
         if (n_classes >= 4)
@@ -197,7 +197,7 @@ static void tile_load(const struct rows *rows, size_t first, size_t n_rows, size
 static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_classes,
                        const struct rows *rows, size_t first)
 {
-    char *to = rows->at[first];
+    char *to = row_at(rows, first);
     const ptrdiff_t step = run_step(rows, first, n_rows, n_classes);
     if (tile_is_whole(rows, first, n_rows, n_classes)) {
         if (n_classes >= 4)
@@ -221,9 +221,9 @@ struct ahead {
 static int rows_ahead(const struct rows *rows, size_t first, size_t n_classes, struct ahead *ahead)
 {
     const ptrdiff_t size = type_sizes[rows->type], row = (ptrdiff_t)n_classes * size;
-    if (rows->step != row && rows->step != size)
+    if (rows->varied || (rows->step != row && rows->step != size))
         return 0;
-    ahead->at = (uintptr_t)rows->at[first] + TILE * (uintptr_t)rows->step;
+    ahead->at = (uintptr_t)row_at(rows, first) + TILE * (uintptr_t)rows->step;
     ahead->step = rows->step == row ? TILE * size : rows->stride;
     return 1;
 }
