@@ -406,7 +406,7 @@ static NOINLINE void narrow_rows(const ptrdiff_t *restrict label, const real *re
                                  struct narrow *restrict s)
 {
     for (size_t r = 0; r < TILE; r++) {
-        s->label[r] = (real)label[r];
+        s->label[r] = (real)(int)label[r]; /* of 64 bits, AVX2 converts one at a time */
         s->weight[r] = weight[r];
     }
 }
