@@ -25,9 +25,14 @@ struct lane_sums {
  * (float, AMD Zen 4, 2026-11). */
 enum { SETTLE = 6 };
 
-/* The same for a = y and b = 1 - y, but the losses are added to `sums`; grad may be NULL. */
+/* What is wanted beside the loss. */
+enum { GRAD = 1, HESS = 2, PROBA = 4 };
+
+/* The same for a = y and b = 1 - y, but the losses are added to `sums`; what is not wanted is scratch,
+ * or NULL where nothing that comes after it in the list is wanted either. */
 typedef void binary_total(const real *restrict x, const real *restrict y, real scale, size_t n,
-                          real *restrict grad, struct lane_sums *restrict sums);
+                          int wanted, real *restrict grad, real *restrict hess,
+                          real *restrict proba, struct lane_sums *restrict sums);
 
 struct binary_scratch {
     ALIGN real x[BLOCK];
@@ -124,6 +129,12 @@ static NOINLINE void clear_weightless(const real *restrict a, const real *restri
     }
 }
 
+static INLINE int binary_wanted(const struct cek_binary_args *args)
+{
+    return (args->grad.data ? GRAD : 0) | (args->hess.data ? HESS : 0) |
+           (args->proba.data ? PROBA : 0);
+}
+
 /* One block: returns the sum of its losses, or 0 where they were added to `sums`. */
 static double binary_block(const struct cek_binary_args *args, binary_core *core,
                            binary_total *total, size_t begin, size_t n, struct binary_scratch *s,
@@ -138,13 +149,12 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
     real *hess = block_target(&args->hess, begin, n, x, s->hess);
     real *proba = block_target(&args->proba, begin, n, x, s->proba);
     const int plain = binary_is_plain(args), summed = plain && total && !args->loss.data;
-    if (summed)
-        total(x, y, (real)args->grad_scale, whole, args->grad.data ? grad : NULL, sums);
-    if (plain && (!summed || args->hess.data || args->proba.data)) {
+    if (summed) {
+        total(x, y, (real)args->grad_scale, whole, binary_wanted(args), grad, hess, proba, sums);
+    } else if (plain) {
         complement(y, whole, s->b);
         core(args, x, q, y, s->b, whole, loss, grad, hess, proba);
-    }
-    if (!plain) {
+    } else {
         binary_coefficients(args, y, begin, n, s);
         core(args, x, q, s->a, s->b, whole, loss, grad, hess, proba);
         clear_weightless(s->a, s->b, whole, loss, grad, hess);
@@ -204,16 +214,19 @@ static size_t direct_blocks(const struct cek_binary_args *args, binary_total *to
                             size_t stop, struct lane_sums *sums)
 {
     const size_t n = (stop - begin) / BLOCK * BLOCK;
-    if (n == 0 || !total || !binary_is_plain(args) || args->loss.data || args->hess.data ||
-        args->proba.data)
+    const int wanted = binary_wanted(args);
+    if (n == 0 || !total || !binary_is_plain(args) || args->loss.data || wanted == HESS ||
+        wanted & PROBA)
         return begin;
     const real *x = array_direct(&args->input, begin, n);
     const real *y = array_direct(&args->targets, begin, n);
-    real *grad = args->grad.data ? array_direct(&args->grad, begin, n) : NULL;
-    if (!x || !y || grad == x || (args->grad.data && !grad))
+    real *grad = wanted & GRAD ? array_direct(&args->grad, begin, n) : NULL;
+    real *hess = wanted & HESS ? array_direct(&args->hess, begin, n) : NULL;
+    if (!x || !y || grad == x || (wanted & GRAD && !grad) || (wanted & HESS && !hess))
         return begin;
     for (size_t i = 0; i < n; i += BLOCK) {
-        total(x + i, y + i, (real)args->grad_scale, BLOCK, grad ? grad + i : NULL, sums);
+        total(x + i, y + i, (real)args->grad_scale, BLOCK, wanted, grad ? grad + i : NULL,
+              hess ? hess + i : NULL, NULL, sums);
         if ((i / BLOCK + 1) % SETTLE == 0)
             settle(sums);
     }

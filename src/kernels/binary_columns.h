@@ -69,8 +69,8 @@ static void binary_transposed(const struct cek_binary_args *args, binary_total *
         for (size_t i = 0; i < n; i += BLOCK) {
             const size_t size = min_size(BLOCK, whole_vectors(n - i));
             real *out = to == x ? grad : to + i;
-            total(input + i, targets + i, (real)args->grad_scale, size,
-                  args->grad.data ? out : NULL, &lanes);
+            total(input + i, targets + i, (real)args->grad_scale, size, binary_wanted(args), out,
+                  NULL, NULL, &lanes);
             if (args->grad.data && out == grad)
                 memcpy(x + i, grad, size * sizeof(real));
             if ((i / BLOCK + 1) % SETTLE == 0)
