@@ -63,43 +63,106 @@ static NOINLINE void join_triples(real (*restrict tile)[TILE], real *restrict v)
     join_rows(tile, 3, v);
 }
 
-/* Four classes or more, `step` bytes from row to row.  The last four classes may be moved twice. */
-static NOINLINE void split_quads(const char *from, ptrdiff_t step, size_t n_classes,
-                                 real (*restrict tile)[TILE])
+/* Four classes or more, `step` bytes from row to row and `stride` from class to class: adjacent values, in
+ * order or reversed, or every second.  The last four classes may be moved twice. */
+static INLINE void split_fours(const char *from, ptrdiff_t step, ptrdiff_t stride, size_t n_classes,
+                               real (*restrict tile)[TILE])
 {
+    const int reversed = stride < 0;
     for (size_t i = 0; i < n_classes; i += 4) {
         const size_t c = min_size(i, n_classes - 4);
-        const char *at = from + c * sizeof(real);
+        const char *at = from + (ptrdiff_t)(reversed ? c + 3 : c) * stride;
         for (size_t r = 0; r < TILE; r += 4, at += 4 * step) {
             const void *rows[] = {at, at + step, at + 2 * step, at + 3 * step};
-            void *classes[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r, tile[c + 3] + r};
-            transpose_quads(rows, classes);
+            void *classes[] = {tile[reversed ? c + 3 : c] + r, tile[reversed ? c + 2 : c + 1] + r,
+                               tile[reversed ? c + 1 : c + 2] + r, tile[reversed ? c : c + 3] + r};
+            (stride == 2 * sizeof(real) ? transpose_seconds : transpose_quads)(rows, classes);
         }
     }
 }
 
-static NOINLINE void join_quads(real (*restrict tile)[TILE], size_t n_classes, char *to,
-                                ptrdiff_t step)
+static INLINE void join_fours(real (*restrict tile)[TILE], size_t n_classes, char *to,
+                              ptrdiff_t step, ptrdiff_t stride)
 {
+    const int reversed = stride < 0;
     for (size_t i = 0; i < n_classes; i += 4) {
         const size_t c = min_size(i, n_classes - 4);
-        char *at = to + c * sizeof(real);
+        char *at = to + (ptrdiff_t)(reversed ? c + 3 : c) * stride;
         for (size_t r = 0; r < TILE; r += 4, at += 4 * step) {
-            const void *classes[] = {tile[c] + r, tile[c + 1] + r, tile[c + 2] + r,
-                                     tile[c + 3] + r};
+            const void *classes[] = {
+                tile[reversed ? c + 3 : c] + r, tile[reversed ? c + 2 : c + 1] + r,
+                tile[reversed ? c + 1 : c + 2] + r, tile[reversed ? c : c + 3] + r};
             void *rows[] = {at, at + step, at + 2 * step, at + 3 * step};
             transpose_quads(classes, rows);
         }
     }
 }
 
-/* Is this a whole tile of evenly spaced rows of adjacent real, as the functions above take it? */
-static int tile_is_whole(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes)
+static NOINLINE void split_quads(const char *from, ptrdiff_t step, size_t n_classes,
+                                 real (*restrict tile)[TILE])
 {
-    if (rows->type != REAL_TYPE || rows->stride != sizeof(real) || rows->varied || n_rows < TILE)
-        return 0;
-    const int has_gaps = rows->step != (ptrdiff_t)(n_classes * sizeof(real));
-    return n_classes >= 4 || (n_classes > 1 && !has_gaps && row_direct(rows, first));
+    split_fours(from, step, sizeof(real), n_classes, tile);
+}
+
+static NOINLINE void split_reversed(const char *from, ptrdiff_t step, size_t n_classes,
+                                    real (*restrict tile)[TILE])
+{
+    split_fours(from, step, -(ptrdiff_t)sizeof(real), n_classes, tile);
+}
+
+static NOINLINE void split_seconds(const char *from, ptrdiff_t step, size_t n_classes,
+                                   real (*restrict tile)[TILE])
+{
+    split_fours(from, step, 2 * sizeof(real), n_classes, tile);
+}
+
+static NOINLINE void join_quads(real (*restrict tile)[TILE], size_t n_classes, char *to,
+                                ptrdiff_t step)
+{
+    join_fours(tile, n_classes, to, step, sizeof(real));
+}
+
+static NOINLINE void join_reversed(real (*restrict tile)[TILE], size_t n_classes, char *to,
+                                   ptrdiff_t step)
+{
+    join_fours(tile, n_classes, to, step, -(ptrdiff_t)sizeof(real));
+}
+
+/* The functions above for whole tiles of these rows; NULL where there is none. */
+typedef void tile_splitter(const char *from, ptrdiff_t step, size_t n_classes,
+                           real (*restrict tile)[TILE]);
+typedef void tile_joiner(real (*restrict tile)[TILE], size_t n_classes, char *to, ptrdiff_t step);
+
+static int has_fours(const struct rows *rows, size_t n_rows, size_t n_classes)
+{
+    return rows->type == REAL_TYPE && !rows->varied && n_rows == TILE && n_classes >= 4;
+}
+
+static tile_splitter *splitter_of(const struct rows *rows, size_t n_rows, size_t n_classes)
+{
+    if (!has_fours(rows, n_rows, n_classes))
+        return NULL;
+    return rows->stride == sizeof(real)               ? split_quads
+           : rows->stride == -(ptrdiff_t)sizeof(real) ? split_reversed
+           : rows->stride == 2 * sizeof(real)         ? split_seconds
+                                                      : NULL;
+}
+
+static tile_joiner *joiner_of(const struct rows *rows, size_t n_rows, size_t n_classes)
+{
+    if (!has_fours(rows, n_rows, n_classes))
+        return NULL;
+    return rows->stride == sizeof(real)               ? join_quads
+           : rows->stride == -(ptrdiff_t)sizeof(real) ? join_reversed
+                                                      : NULL;
+}
+
+/* The first of two or three classes of a whole tile without gaps; NULL where it is not such. */
+static real *few_classes(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes)
+{
+    if (rows->varied || rows->step != (ptrdiff_t)(n_classes * sizeof(real)) || n_rows < TILE)
+        return NULL;
+    return n_classes == 2 || n_classes == 3 ? row_direct(rows, first) : NULL;
 }
 
 /* Bytes from row to row where one class at a time is moved: of rows that are columns, or evenly spaced ones
@@ -179,13 +242,14 @@ static void tile_load(const struct rows *rows, size_t first, size_t n_rows, size
                       real (*restrict tile)[TILE])
 {
     const char *from = row_at(rows, first);
+    const real *few = few_classes(rows, first, n_rows, n_classes);
+    tile_splitter *split = splitter_of(rows, n_rows, n_classes);
     const ptrdiff_t step = run_step(rows, first, n_rows, n_classes);
-    if (tile_is_whole(rows, first, n_rows, n_classes)) {
-        if (n_classes >= 4)
-            split_quads(from, rows->step, n_classes, tile);
-        else
-            (n_classes == 2 ? split_pairs : split_triples)((const real *)(const void *)from, tile);
-    } else if (step)
+    if (few)
+        (n_classes == 2 ? split_pairs : split_triples)(few, tile);
+    else if (split)
+        split(from, rows->step, n_classes, tile);
+    else if (step)
         for (size_t c = 0; c < n_classes; c++)
             run_read(rows->type, from + (ptrdiff_t)c * rows->stride, step, n_rows, tile[c]);
     else
@@ -198,13 +262,14 @@ static void tile_store(real (*restrict tile)[TILE], size_t n_rows, size_t n_clas
                        const struct rows *rows, size_t first)
 {
     char *to = row_at(rows, first);
+    real *few = few_classes(rows, first, n_rows, n_classes);
+    tile_joiner *join = joiner_of(rows, n_rows, n_classes);
     const ptrdiff_t step = run_step(rows, first, n_rows, n_classes);
-    if (tile_is_whole(rows, first, n_rows, n_classes)) {
-        if (n_classes >= 4)
-            join_quads(tile, n_classes, to, rows->step);
-        else
-            (n_classes == 2 ? join_pairs : join_triples)(tile, (real *)(void *)to);
-    } else if (step)
+    if (few)
+        (n_classes == 2 ? join_pairs : join_triples)(tile, few);
+    else if (join)
+        join(tile, n_classes, to, rows->step);
+    else if (step)
         for (size_t c = 0; c < n_classes; c++)
             run_write(rows->type, tile[c], n_rows, step, to + (ptrdiff_t)c * rows->stride);
     else
