@@ -560,22 +560,31 @@ static void batch_store(const struct cek_cross_entropy_args *args, struct group 
     }
 }
 
-/* Rows [first, first + n) of the group, a batch of at most BATCH_CLASSES; `next`: elements to the
- * batch after it. */
+/* v and the softmax of rows [first, first + n) of the group, a batch of at most BATCH_CLASSES; `next`:
+ * elements to the batch after it. */
+static void batch_load_rows(const struct cek_cross_entropy_args *args, const struct group *g,
+                            size_t first, size_t n, ptrdiff_t next, real *memory, const real **v,
+                            struct softmax_batch *b)
+{
+    const real *ahead[LANES], *results[LANES];
+    for (size_t r = 0; r < n; r++) {
+        const real *result = last_result(args) ? row_result(args, g, first + r) : NULL;
+        v[r] = row_logits(args, g, first + r, memory + r * args->n_classes);
+        ahead[r] = v[r] + next;
+        results[r] = result ? result : v[r];
+    }
+    batch_softmax(v, ahead, results, n, args->n_classes, b);
+}
+
+/* The results of a batch of rows. */
 static void row_batch(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
                       size_t n, ptrdiff_t next, struct softmax_batch *b)
 {
     ALIGN real memory[BATCH_LOGITS];
-    const real *v[LANES], *ahead[LANES], *results[LANES];
+    const real *v[LANES];
     const size_t n_classes = args->n_classes;
     const int has_results = last_result(args) || args->scale_grad.data;
-    for (size_t r = 0; r < n; r++) {
-        const real *result = last_result(args) ? row_result(args, g, first + r) : NULL;
-        v[r] = row_logits(args, g, first + r, memory + r * n_classes);
-        ahead[r] = v[r] + next;
-        results[r] = result ? result : v[r];
-    }
-    batch_softmax(v, ahead, results, n, n_classes, b);
+    batch_load_rows(args, g, first, n, next, memory, v, b);
     if (is_simple(args)) {
         batch_store(args, g, first, n, v, b);
         return;

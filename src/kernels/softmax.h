@@ -31,22 +31,42 @@ static void row_log_proba(const struct group *g, const real *x, const struct sof
     }
 }
 
-static void softmax_wide(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
-                         ptrdiff_t next, real *scratch)
+/* Writes the results of row i with logits x from its softmax; e NULL: no probabilities are wanted. */
+static void softmax_store(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                          const real *x, const struct softmax_row *row, const real *e)
 {
     const struct row_targets none = {0};
-    const size_t n_classes = args->n_classes;
-    struct softmax_row row;
-    real *e = row_memory(args, g, i, scratch);
-    const real *x = row_logits(args, g, i, e ? e : scratch);
-    row_max(x, n_classes, &row);
-    row_exp(x, next, n_classes, &row, e);
-    const struct row_job job = {args, g, i, &row, &none, e, 0};
+    const struct row_job job = {args, g, i, row, &none, e, 0};
     if (e)
         row_results(&job);
     if (g->log_proba.wanted)
-        row_log_proba(g, x, &row, i, n_classes);
-    g->lse[i] = row_lse(&row);
+        row_log_proba(g, x, row, i, args->n_classes);
+    g->lse[i] = row_lse(row);
+}
+
+static void softmax_wide(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                         ptrdiff_t next, real *scratch)
+{
+    struct softmax_row row;
+    real *e = row_memory(args, g, i, scratch);
+    const real *x = row_logits(args, g, i, e ? e : scratch);
+    row_max(x, args->n_classes, &row);
+    row_exp(x, next, args->n_classes, &row, e);
+    softmax_store(args, g, i, x, &row, e);
+}
+
+/* Rows [first, first + n) of the group, a batch. */
+static void softmax_of_batch(const struct cek_cross_entropy_args *args, struct group *g,
+                             size_t first, size_t n, ptrdiff_t next, struct softmax_batch *b)
+{
+    ALIGN real memory[BATCH_LOGITS];
+    const real *x[LANES];
+    const size_t n_classes = args->n_classes, size = whole_steps(n_classes);
+    batch_load_rows(args, g, first, n, next, memory, x, b);
+    for (size_t r = 0; r < n; r++) {
+        const struct softmax_row row = batch_row(b, r, x[r], n_classes);
+        softmax_store(args, g, first + r, x[r], &row, last_result(args) ? b->e + r * size : NULL);
+    }
 }
 
 static NOINLINE void tile_log_proba(struct softmax_tile *t, size_t n_classes)
