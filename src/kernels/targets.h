@@ -227,16 +227,27 @@ static double tiles_weight(const struct cek_cross_entropy_args *args, const stru
     return sum_value(all);
 }
 
+static NOINLINE double sum_doubles(const double *restrict v, size_t n)
+{
+    double acc[LANES] = {0};
+    for (size_t i = 0; i < n / LANES * LANES; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            acc[j] += v[i + j];
+    return lane_sum(acc);
+}
+
 /* Sum of the weights of n rows. */
 static double rows_weight(const struct cek_cross_entropy_args *args, const struct group *g,
                           size_t n)
 {
-    struct sum sum = {0, 0};
+    ALIGN double weight[BLOCK];
     if (g->target_proba.wanted && args->n_classes <= NARROW)
         return tiles_weight(args, g, n);
     for (size_t i = 0; i < n; i++)
-        sum_add(&sum, row_weight(args, g, i));
-    return sum_value(sum);
+        weight[i] = row_weight(args, g, i);
+    for (size_t i = n; i < whole_vectors(n); i++)
+        weight[i] = 0;
+    return sum_doubles(weight, whole_vectors(n));
 }
 
 /* How many of n labels are a class. */
