@@ -495,6 +495,7 @@ cdef class Softmax(Job):
         self.args.log_proba = operand(log_proba)
         self.args.lse = operand(lse)
         self.scratch_size = self.table.scratch_size(&self.args)
+        self.together = self.table.chunks_together(&self.args)
         cdef size_t rows = self.table.chunk_rows(self.args.n_classes)
         self.n_chunks = (self.args.n_rows + rows - 1) // rows
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cekernels as ck
-from cekernels import _parallel
+from cekernels import _parallel, special
 
 # Around the lanes, steps and chunks of both dtypes; from 97 classes on, 65 in float64, rows are
 # no longer narrow.
@@ -113,6 +113,21 @@ def test_columns(rng, dtype, every_isa, assert_same_bits, n_classes, n):
                 for out in (np.zeros_like(x), every_second(x), layout(np.zeros_like(x)), z):
                     assert_same_bits(call(z, labels, grad_out=out, **options), want)
             assert_same_bits(call(x, labels, grad_out=columns(x), **options), want)
+
+
+@pytest.mark.parametrize(("n_classes", "n"), SIZES)
+def test_softmax_of_columns(rng, dtype, every_isa, assert_same_bits, n_classes, n):
+    x, _ = with_edges(rng, n, n_classes, dtype)
+    for _, function in itertools.product(every_isa(), [special.softmax, special.log_softmax]):
+        want = function(x, axis=1)
+        for layout in (columns, wide_columns):
+            z = layout(x)
+            assert_same_bits(special.logsumexp(z, axis=1), special.logsumexp(x, axis=1))
+            for out in (np.zeros_like(x), every_second(x), layout(np.zeros_like(x))):
+                assert function(z, axis=1, out=out) is out
+                assert_same_bits(np.copy(out), want)
+        images = np.ascontiguousarray(x.T).reshape(1, n_classes, n, 1)
+        assert_same_bits(function(images, axis=1)[0, :, :, 0].T, want)
 
 
 @pytest.mark.parametrize("n_classes", [70, 600])

@@ -130,15 +130,13 @@ static void softmax_group(const struct cek_cross_entropy_args *args, size_t begi
 {
     group_locate(args, begin, n, g);
     g->allowed.wanted = g->target_proba.wanted = 0;
-    if (args->n_classes > BATCH_CLASSES) {
-        for (size_t i = 0; i < n; i++)
-            softmax_wide(args, g, i, next_row(args, begin + i, 1), scratch);
-    } else if (args->n_classes > NARROW) {
-        struct softmax_batch batch;
+    if (args->n_classes > NARROW && is_columns(&args->logits)) {
         for (size_t i = 0, size; i < n; i += size) {
-            size = min_size(batch_rows(args->n_classes), n - i);
-            softmax_of_batch(args, g, i, size, next_row(args, begin + i, size), &batch);
+            size = columns_take(args, g, i, n);
+            columns_by_row(args, g, i, size, softmax_rows, scratch);
         }
+    } else if (args->n_classes > NARROW) {
+        softmax_rows(args, begin, 0, n, g, scratch);
     } else {
         struct softmax_tile tile;
         for (size_t i = 0; i < n; i += TILE)

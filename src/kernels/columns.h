@@ -46,9 +46,9 @@ static size_t scratch_size(const struct cek_cross_entropy_args *args)
     const struct cek_array *last = last_result(args);
     const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
     size_t size = reads_twice(args) || !held ? args->n_classes : 0;
-    if (is_columns(&args->logits) && (args->labels.data || args->target_proba.data)) {
+    if (is_columns(&args->logits)) {
         const int n_arrays = 1 + is_columns(&args->target_proba) + is_columns(&args->hess) +
-                             is_columns(&args->proba) +
+                             is_columns(&args->proba) + is_columns(&args->log_proba) +
                              (is_columns(&args->grad) && reads_twice(args));
         size += (size_t)n_arrays * columns_step(args) * args->n_classes;
         if (fills_tile(args, columns_step(args)))
@@ -57,8 +57,8 @@ static size_t scratch_size(const struct cek_cross_entropy_args *args)
     return args->n_classes > NARROW ? size * sizeof(real) : 0;
 }
 
-/* Arrays that may be columns: logits, target_proba, hess, proba and grad. */
-enum { N_COLUMNS = 5 };
+/* Arrays that may be columns: logits, target_proba, hess, proba, log_proba and grad. */
+enum { N_COLUMNS = 6 };
 
 /* What the results of rows in a tile are made of. */
 struct column_labels {
@@ -101,14 +101,19 @@ static void rows_move_back(const struct moved_rows *old, size_t first, size_t n)
         memcpy(old->rows->at + first, old->at, n * sizeof *old->at);
 }
 
+/* Computes rows [first, end) of a group that begins at row `begin`. */
+typedef void rows_function(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
+                           size_t end, struct group *g, real *scratch);
+
 /* Rows [first, first + n) of a group by row: they are transposed, and so are the targets and results that
  * are columns too.  The gradient takes the memory of the logits. */
 static void columns_by_row(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
-                           size_t n, real *scratch)
+                           size_t n, rows_function *compute, real *scratch)
 {
     const struct cek_array *const arrays[] = {&args->logits, &args->target_proba, &args->hess,
-                                              &args->proba, &args->grad};
-    struct rows *const rows[] = {&g->logits, &g->target_proba, &g->hess, &g->proba, &g->grad};
+                                              &args->proba,  &args->log_proba,    &args->grad};
+    struct rows *const rows[] = {&g->logits, &g->target_proba, &g->hess,
+                                 &g->proba,  &g->log_proba,    &g->grad};
     struct moved_rows moved[N_COLUMNS];
     real *memory = scratch;
     for (size_t i = 0; i < N_COLUMNS; i++) {
@@ -123,7 +128,7 @@ static void columns_by_row(const struct cek_cross_entropy_args *args, struct gro
                       args->n_classes, n, to, (ptrdiff_t)args->n_classes);
         rows_move(rows[i], first, n, args->n_classes, to, &moved[i]);
     }
-    cross_entropy_rows(args, args->n_rows, first, first + n, g, memory);
+    compute(args, args->n_rows, first, first + n, g, memory);
     for (size_t i = 0; i < N_COLUMNS; i++) {
         if (!moved[i].rows)
             continue;
@@ -326,19 +331,27 @@ static real *aligned(void *memory)
     return (real *)(((uintptr_t)memory + 63) / 64 * 64);
 }
 
+/* How many of n rows of a group, from `first` on, are next to each other; as many as are taken together. */
+static size_t columns_take(const struct cek_cross_entropy_args *args, const struct group *g,
+                           size_t first, size_t n)
+{
+    const size_t most = min_size(columns_step(args), n - first);
+    size_t size = 1;
+    while (size < most && rows_adjacent(&g->logits, first + size - 1, 2))
+        size++;
+    return size;
+}
+
 /* n rows of a group, which are columns of memory. */
 static void cross_entropy_columns(const struct cek_cross_entropy_args *args, size_t n,
                                   struct group *g, real *scratch)
 {
-    const size_t step = columns_step(args);
     for (size_t first = 0, size; first < n; first += size) {
-        size = 1;
-        while (size < min_size(step, n - first) && rows_adjacent(&g->logits, first + size - 1, 2))
-            size++;
+        size = columns_take(args, g, first, n);
         if (fills_tile(args, size))
             columns_tile(args, g, first, size, aligned(scratch));
         else
-            columns_by_row(args, g, first, size, scratch);
+            columns_by_row(args, g, first, size, cross_entropy_rows, scratch);
     }
 }
 

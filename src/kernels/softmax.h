@@ -69,6 +69,21 @@ static void softmax_of_batch(const struct cek_cross_entropy_args *args, struct g
     }
 }
 
+/* Rows [first, end) of a group that begins at row `begin`. */
+static void softmax_rows(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
+                         size_t end, struct group *g, real *scratch)
+{
+    struct softmax_batch batch;
+    if (args->n_classes > BATCH_CLASSES)
+        for (size_t i = first; i < end; i++)
+            softmax_wide(args, g, i, next_row(args, begin + i, 1), scratch);
+    else
+        for (size_t i = first, n; i < end; i += n) {
+            n = min_size(batch_rows(args->n_classes), end - i);
+            softmax_of_batch(args, g, i, n, next_row(args, begin + i, n), &batch);
+        }
+}
+
 static NOINLINE void tile_log_proba(struct softmax_tile *t, size_t n_classes)
 {
     for (size_t c = 0; c < n_classes; c++)
