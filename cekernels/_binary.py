@@ -14,7 +14,7 @@ from cekernels._stats import LossStats
 from cekernels._validation import Array, Denominator, Reduction
 
 
-@dataclass
+@dataclass(slots=True)
 class BinaryProblem:
     """Logits or probabilities, targets and weights, checked."""
 
@@ -87,12 +87,12 @@ def binary_loss(
     """Return a loss with the outputs that are wanted, in their order."""
     x = problem.values
     call = Call(reduction, denominator, effective_threads(n_threads))
-    for name, (wanted, given) in outputs.items():
-        if name == "loss":
-            call.add(name, wanted, given, x.shape, _validation.computed_dtype(x.dtype))
-        else:
-            call.add(name, wanted, given, x.shape, x.dtype, x)
-    call.check_memory(problem.inputs)
-    vectors = (call.vector(name) for name in ("loss", "grad", "hess", "proba"))
-    job = make_job(*problem.arguments(), *vectors)
+    call.add(outputs, x, x.shape, problem.inputs)
+    job = make_job(
+        *problem.arguments(),
+        call.vector("loss"),
+        call.vector("grad"),
+        call.vector("hess"),
+        call.vector("proba"),
+    )
     return call.run(job, problem.scan(job, check, call.n_threads))

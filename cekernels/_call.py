@@ -14,6 +14,9 @@ from cekernels._validation import Array, Denominator, Reduction
 # Whether an output is wanted, and the array that takes it.
 Wanted: TypeAlias = tuple[bool, Array | None]
 
+# The outputs without an axis of classes; their dtype is that of the arithmetic.
+SAMPLE_OUTPUTS = ("loss", "lse")
+
 
 @dataclass
 class Call:
@@ -23,7 +26,6 @@ class Call:
     denominator: Denominator
     n_threads: int
     outputs: dict[str, Array] = field(default_factory=dict)
-    given: dict[str, Array | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _validation.check_reduction(self.reduction)
@@ -38,34 +40,36 @@ class Call:
 
     def add(
         self,
-        name: str,
-        wanted: bool,
-        out: Array | None,
-        shape: tuple[int, ...],
-        dtype: Any,
-        like: Array | None = None,
+        outputs: dict[str, Wanted],
+        like: Array,
+        samples: tuple[int, ...],
+        inputs: dict[str, Any],
     ) -> None:
-        """Make room for an output, where it is wanted or `out` is given.
+        """Make room for each output that is wanted or given, and check what is given.
 
-        A new array has the order of axes in memory that `like` has.
+        A new array has the order of axes in memory that `like` has.  No array that is given
+        overlaps another or an input, but for a gradient that replaces the first input.
         """
-        if out is None:
-            if wanted:
-                self.outputs[name] = (
-                    np.empty(shape, dtype) if like is None else np.empty_like(like, subok=False)
-                )
-            return
-        argument = "out" if name == "loss" else f"{name}_out"
-        if name == "loss" and self.reduction != "none":
-            raise ValueError(f"out takes the losses of reduction='none', not of {self.reduction!r}")
-        _validation.check_output(out, argument, shape, dtype)
-        self.given[argument] = out
-        self.outputs[name] = out
-
-    def check_memory(self, inputs: dict[str, Any]) -> None:
-        """Raise where a given output overlaps anything but the logits that it replaces."""
-        if self.given:
-            _validation.check_overlap(self.given, inputs, ("grad_out", next(iter(inputs))))
+        given: dict[str, Array | None] = {}
+        for name, (wanted, out) in outputs.items():
+            if out is None and not wanted:
+                continue
+            of_samples = name in SAMPLE_OUTPUTS
+            shape = samples if of_samples else like.shape
+            dtype = _validation.computed_dtype(like.dtype) if of_samples else like.dtype
+            if out is not None:
+                argument = "out" if name == "loss" else f"{name}_out"
+                if name == "loss" and self.reduction != "none":
+                    raise ValueError(
+                        f"out takes the losses of reduction='none', not of {self.reduction!r}"
+                    )
+                _validation.check_output(out, argument, shape, dtype)
+                given[argument] = out
+            else:
+                out = np.empty(shape, dtype) if of_samples else np.empty_like(like, subok=False)
+            self.outputs[name] = out
+        if given:
+            _validation.check_overlap(given, inputs, ("grad_out", next(iter(inputs))))
 
     def vector(self, name: str) -> Array | None:
         """Return an output as the kernel writes it, or None where it is not wanted."""
@@ -88,7 +92,7 @@ class Call:
     def run(self, job: Any, stats: LossStats) -> Any:
         """Run the job and return the value, alone or in front of the other outputs."""
         divisor = self.run_scaled(job, stats)
-        results = dict(self.outputs)
+        results = self.outputs
         loss = results.pop("loss", None)
         value = self.value(job, stats, divisor) if loss is None else unwrap(loss)
         if "scale_grad" in results and self.reduction != "none":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from cekernels import _kernels, _parallel, _validation
@@ -13,16 +14,16 @@ from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, ClassWeight, Denominator, Reduction
 
-ROW_OUTPUTS = ("loss", "lse")
 NO_OUTPUTS = (None,) * 7
 
 
-@dataclass
+@dataclass(slots=True)
 class ClassProblem:
     """Logits, targets and weights, checked."""
 
     logits: Array
     axis: int
+    samples: tuple[int, ...]  # the shape of logits without the axis of classes
     labels: Array | None
     target_proba: Array | None
     allowed: Array | None
@@ -35,11 +36,6 @@ class ClassProblem:
     softcap: float
     logit_scale: float
     inputs: dict[str, Any]
-
-    @property
-    def samples(self) -> tuple[int, ...]:
-        """Shape of logits without the axis of classes."""
-        return self.logits.shape[: self.axis] + self.logits.shape[self.axis + 1 :]
 
     @property
     def n_classes(self) -> int:
@@ -64,11 +60,11 @@ class ClassProblem:
 
     def scan(self, job: Any, needs_weight: bool, n_threads: int) -> LossStats:
         """Return weight and count; raise for a label that is no class."""
-        n_samples = self.logits.size // self.n_classes
         if self.labels is None and not needs_weight:
+            n_samples = self.logits.size // self.n_classes
             return LossStats(0.0, float(n_samples), n_samples)
         weight, count, invalid = _parallel.scan(job, n_threads)
-        if self.labels is not None:
+        if invalid >= 0 and self.labels is not None:
             name = list(self.inputs)[1]
             _validation.check_label(invalid, self.labels, name, self.n_classes, self.ignore_index)
         return LossStats(0.0, weight, count)
@@ -94,14 +90,14 @@ def class_problem(
     x, axis = _validation.as_logits(logits, names[0], axis)
     labels, proba = _validation.as_class_targets(targets, names[1], x.shape, axis, only)
     ignored = _validation.as_ignored_label(ignore_index, labels)
-    dtype = _validation.computed_dtype(x.dtype)
     samples = x.shape[:axis] + x.shape[axis + 1 :]
     allowed = _validation.as_mask(where, "where", x.shape)
     weight = _validation.as_broadcast(sample_weight, "sample_weight", samples)
-    weights = _validation.as_class_weight(class_weight, x.shape[axis], dtype, labels, ignored)
+    weights = _validation.as_class_weight(class_weight, x.shape[axis], x.dtype, labels, ignored)
     return ClassProblem(
         x,
         axis,
+        samples,
         labels,
         proba,
         allowed,
@@ -135,16 +131,12 @@ def class_loss(
 ) -> Any:
     """Return a loss with the outputs that are wanted, in their order."""
     x, axis, samples = problem.logits, problem.axis, problem.samples
-    dtype = _validation.computed_dtype(x.dtype)
     call = Call(reduction, denominator, effective_threads(n_threads))
-    for name, (wanted, given) in outputs.items():
-        if name in ROW_OUTPUTS:
-            call.add(name, wanted, given, samples, dtype)
-        else:
-            call.add(name, wanted, given, x.shape, x.dtype, x)
-    call.add("scale_grad", scale_grad, None, (2, *samples), dtype)
-    call.check_memory(problem.inputs)
-    derivatives = call.outputs.get("scale_grad")
+    call.add(outputs, x, samples, problem.inputs)
+    derivatives = None
+    if scale_grad:
+        derivatives = np.empty((2, *samples), _validation.computed_dtype(x.dtype))
+        call.outputs["scale_grad"] = derivatives
     job = make_job(
         *problem.arguments(),
         call.vector("loss"),

@@ -1,6 +1,6 @@
 """Types of the Cython module src/_kernels.pyx."""
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
@@ -133,6 +133,9 @@ class LogLoss(Job):
 class Unary(Job):
     def __init__(self, function: int, input: _Array, out: _Array) -> None: ...
 
+def is_plain_number(array: object) -> TypeGuard[_Array]: ...
+def are_apart(a: _Array, b: _Array) -> bool: ...
+def merged(array: _Array, n_axes: int) -> _Array: ...
 def plain_binary(
     logits: ArrayLike, targets: ArrayLike, return_grad: bool, grad_out: _Array | None
 ) -> float | tuple[float, _Array] | None: ...

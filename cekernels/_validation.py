@@ -11,12 +11,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cekernels import _kernels
+
 Array: TypeAlias = NDArray[Any]
 Reduction: TypeAlias = Literal["none", "sum", "mean", "stats"]
 Denominator: TypeAlias = Literal["weight", "count"] | float
 ClassWeight: TypeAlias = ArrayLike | Mapping[int, float] | None
 
 REDUCTIONS = ("none", "sum", "mean", "stats")
+FLOATS = (np.float16, np.float32, np.float64)
 
 
 class LabelError(IndexError, ValueError):
@@ -42,6 +45,8 @@ def as_array(value: Any, name: str) -> Array:
 
     NumPy's own arrays, the array interface, the buffer protocol, DLPack on the CPU and sequences.
     """
+    if _kernels.is_plain_number(value):
+        return value
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             array: Array = np.from_dlpack(value)
@@ -67,7 +72,7 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Tell whether this is one of the floating dtypes that the kernels read."""
-    return dtype.type in (np.float16, np.float32, np.float64) or is_bfloat16(dtype)
+    return dtype.type in FLOATS or is_bfloat16(dtype)
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
@@ -173,7 +178,7 @@ def as_class_weight(
     labels: Array | None,
     ignore_index: int | None,
 ) -> Array | None:
-    """Return one weight a class, in this dtype."""
+    """Return one weight a class, in what results of this dtype are computed in."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -184,7 +189,7 @@ def as_class_weight(
         weights = as_array(value, "class_weight")
         if weights.shape != (n_classes,):
             raise ValueError(f"class_weight must have shape {(n_classes,)}, got {weights.shape}")
-    return np.require(weights, dtype, ["C", "A"])
+    return np.require(weights, computed_dtype(dtype), ["C", "A"])
 
 
 def _listed_weights(value: Mapping[int, float], n_classes: int) -> Array:
@@ -346,15 +351,16 @@ def check_output(out: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[
         raise TypeError(f"{name} must have dtype {dtype}, got {out.dtype}")
     if out.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.writeable:
         raise ValueError(f"{name} is read-only")
-    if _overlaps_itself(out):
+    if not flags.forc and _overlaps_itself(out):
         raise ValueError(f"{name} has elements that share memory")
 
 
 def _overlaps_itself(array: Array) -> bool:
     """Tell whether a stride is too short for the elements that the shorter ones reach."""
-    if array.flags.c_contiguous or array.size == 0:
+    if array.size == 0:
         return False
     reach = array.itemsize
     for stride, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
@@ -378,7 +384,7 @@ def check_overlap(
         if out is None:
             continue
         for other_name, other in seen:
-            if not np.shares_memory(out, other):
+            if _kernels.are_apart(out, other) or not np.shares_memory(out, other):
                 continue
             if (name, other_name) == in_place and _is_same_memory(out, other):
                 continue
@@ -387,11 +393,13 @@ def check_overlap(
 
 
 def _is_same_memory(a: Array, b: Array) -> bool:
-    return (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
 
 
 def as_axes(axis: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     """Return non-negative, sorted axes; None is all of them."""
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     if axis is None:
         return tuple(range(ndim))
     wanted = tuple(axis) if isinstance(axis, Iterable) else (axis,)

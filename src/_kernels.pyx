@@ -549,13 +549,10 @@ cdef class Unary(Job):
         self.table.unary(&self.args, begin, end)
 
 
-# The plain call: ordinary arrays, no option, one thread's worth of work.  The functions below
-# answer it without a Python object but the result, and give None wherever the long way has to
-# decide.
+# What the checks and views of arrays ask first, and often.
 
 cdef enum:
-    PLAIN_CHUNKS = 16
-    PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
+    MAX_AXES = 64  # of NumPy
 
 
 cdef inline bint is_plain(object array) noexcept:
@@ -578,24 +575,71 @@ cdef inline bint is_plain_integer(object array) noexcept:
     return cnp.PyTypeNum_ISBOOL(type_number) or cnp.PyTypeNum_ISINTEGER(type_number)
 
 
-cdef inline cek_array vector_of(cnp.ndarray array) noexcept:
-    return flat(array) if cnp.PyArray_IS_C_CONTIGUOUS(array) else operand(array)
+def is_plain_number(array):
+    """Exactly an ndarray of numbers that the kernels read, aligned and native."""
+    return is_plain_float(array) or is_plain_integer(array)
 
 
-cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """No byte in common; a is contiguous in either order."""
-    cdef char *first = cnp.PyArray_BYTES(a)
-    cdef char *low = cnp.PyArray_BYTES(b)
-    cdef char *high = low + cnp.PyArray_ITEMSIZE(b)
+cdef inline char *extent(cnp.ndarray array, char **high) noexcept:
+    """First byte of an array that is not empty; high: the byte behind its last."""
+    cdef char *low = cnp.PyArray_BYTES(array)
     cdef cnp.npy_intp reach
     cdef int axis
-    for axis in range(cnp.PyArray_NDIM(b)):
-        reach = (cnp.PyArray_DIM(b, axis) - 1) * cnp.PyArray_STRIDE(b, axis)
+    high[0] = low + cnp.PyArray_ITEMSIZE(array)
+    for axis in range(cnp.PyArray_NDIM(array)):
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
         if reach < 0:
             low += reach
         else:
-            high += reach
-    return first + cnp.PyArray_NBYTES(a) <= low or high <= first
+            high[0] += reach
+    return low
+
+
+cpdef bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """One array ends before the other begins."""
+    cdef char *a_end
+    cdef char *b_end
+    cdef char *a_begin = extent(a, &a_end)
+    cdef char *b_begin = extent(b, &b_end)
+    return a_end <= b_begin or b_end <= a_begin
+
+
+def merged(cnp.ndarray array not None, int n_axes):
+    """A view whose first n_axes axes are merged where one continues the other."""
+    cdef cnp.npy_intp[MAX_AXES] shape, strides
+    cdef cnp.npy_intp length, stride
+    cdef int axis, n = 0, ndim = cnp.PyArray_NDIM(array)
+    for axis in range(ndim):
+        length, stride = cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis)
+        if axis < n_axes and length == 1:
+            continue
+        if 0 < n and axis < n_axes and strides[n - 1] == stride * length:
+            shape[n - 1] *= length
+            strides[n - 1] = stride
+        else:
+            shape[n], strides[n] = length, stride
+            n += 1
+    if n == 0:
+        shape[0], strides[0], n = 1, cnp.PyArray_ITEMSIZE(array), 1
+    view = cnp.PyArray_New(
+        cnp.ndarray, n, shape, cnp.PyArray_TYPE(array), strides, cnp.PyArray_DATA(array), 0,
+        cnp.PyArray_FLAGS(array) & cnp.NPY_ARRAY_WRITEABLE, None,
+    )
+    cnp.set_array_base(view, array)
+    return view
+
+
+# The plain call: ordinary arrays, no option, one thread's worth of work.  The functions below
+# answer it without a Python object but the result, and give None wherever the long way has to
+# decide.
+
+cdef enum:
+    PLAIN_CHUNKS = 16
+    PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
+
+
+cdef inline cek_array vector_of(cnp.ndarray array) noexcept:
+    return flat(array) if cnp.PyArray_IS_C_CONTIGUOUS(array) else operand(array)
 
 
 cdef bint is_shared(size_t n_chunks) except -1:
