@@ -16,6 +16,8 @@ atexit.register(_kernels.stop_pool)
 
 def share(n_chunks: int, n_threads: int) -> int:
     """Return how many threads so many chunks are worth, where each has a CPU."""
+    if n_threads == 1:
+        return 1
     n_threads = min(n_threads, n_chunks // MIN_CHUNKS)
     return min(n_threads, cpus_allowed()) if n_threads > 1 else 1
 

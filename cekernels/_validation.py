@@ -19,7 +19,7 @@ Denominator: TypeAlias = Literal["weight", "count"] | float
 ClassWeight: TypeAlias = ArrayLike | Mapping[int, float] | None
 
 REDUCTIONS = ("none", "sum", "mean", "stats")
-FLOATS = (np.float16, np.float32, np.float64)
+FLOATS = frozenset((np.float16, np.float32, np.float64))
 
 
 class LabelError(IndexError, ValueError):
