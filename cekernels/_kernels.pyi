@@ -137,8 +137,26 @@ def is_plain_number(array: object) -> TypeGuard[_Array]: ...
 def are_apart(a: _Array, b: _Array) -> bool: ...
 def merged(array: _Array, n_axes: int) -> _Array: ...
 def plain_binary(
-    logits: ArrayLike, targets: ArrayLike, return_grad: bool, grad_out: _Array | None
-) -> float | tuple[float, _Array] | None: ...
+    logits: ArrayLike,
+    targets: ArrayLike,
+    sample_weight: ArrayLike | None,
+    label_smoothing: float,
+    reduction: str,
+    return_grad: bool,
+    return_hess: bool,
+    return_proba: bool,
+    grad_out: _Array | None,
+) -> Any: ...
 def plain_cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, axis: int, return_grad: bool, grad_out: _Array | None
-) -> float | tuple[float, _Array] | None: ...
+    logits: ArrayLike,
+    labels: ArrayLike,
+    axis: int,
+    sample_weight: ArrayLike | None,
+    label_smoothing: float,
+    reduction: str,
+    return_grad: bool,
+    return_hess: bool,
+    return_proba: bool,
+    return_lse: bool,
+    grad_out: _Array | None,
+) -> Any: ...

@@ -163,21 +163,26 @@ def binary_cross_entropy_with_logits(
     (1.0565, array([ 0.0484, -0.2772,  0.236 ]))
     """
     if (
-        sample_weight is None
-        and pos_weight is None
+        pos_weight is None
         and ignore_value is None
         and out is None
         and hess_out is None
         and proba_out is None
         and n_threads is None
-        and reduction == "mean"
         and denominator == "weight"
         and check
-        and type(label_smoothing) is float
-        and label_smoothing == 0.0
-        and not (return_hess or return_proba)
     ):
-        result = _kernels.plain_binary(logits, targets, return_grad, grad_out)
+        result = _kernels.plain_binary(
+            logits,
+            targets,
+            sample_weight,
+            label_smoothing,
+            reduction,
+            return_grad,
+            return_hess,
+            return_proba,
+            grad_out,
+        )
         if result is not None:
             return result
     return binary_loss(
@@ -531,7 +536,6 @@ def cross_entropy(
     if (
         type(axis) is int
         and class_weight is None
-        and sample_weight is None
         and ignore_index is None
         and where is None
         and softcap is None
@@ -539,14 +543,25 @@ def cross_entropy(
         and hess_out is None
         and proba_out is None
         and n_threads is None
-        and reduction == "mean"
         and denominator == "weight"
-        and type(label_smoothing) is type(z_loss) is type(logit_scale) is float
-        and label_smoothing == z_loss == 0.0
+        and type(z_loss) is type(logit_scale) is float
+        and z_loss == 0.0
         and logit_scale == 1.0
-        and not (return_hess or return_proba or return_lse or return_scale_grad)
+        and not return_scale_grad
     ):
-        result = _kernels.plain_cross_entropy(logits, targets, axis, return_grad, grad_out)
+        result = _kernels.plain_cross_entropy(
+            logits,
+            targets,
+            axis,
+            sample_weight,
+            label_smoothing,
+            reduction,
+            return_grad,
+            return_hess,
+            return_proba,
+            return_lse,
+            grad_out,
+        )
         if result is not None:
             return result
     return class_loss(

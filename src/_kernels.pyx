@@ -6,6 +6,7 @@ Arrays have any strides.  What has one value an entry or a row may have any numb
 to stand for one repeated value; arrays of classes have these as their last axis.
 """
 
+cimport cython
 cimport numpy as cnp
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdlib cimport free, malloc
@@ -629,9 +630,9 @@ def merged(cnp.ndarray array not None, int n_axes):
     return view
 
 
-# The plain call: ordinary arrays, no option, one thread's worth of work.  The functions below
-# answer it without a Python object but the result, and give None wherever the long way has to
-# decide.
+# The plain call: ordinary arrays, no option but weights, smoothing and a reduction, one thread's
+# worth of work.  The functions below answer it without a Python object but the result, and give
+# None wherever the long way has to decide.
 
 cdef enum:
     PLAIN_CHUNKS = 16
@@ -650,8 +651,34 @@ cdef bint is_shared(size_t n_chunks) except -1:
     return _parallel.share(n_chunks, _runtime.get_num_threads()) > 1
 
 
-cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, object out):
-    """The array to write the gradient to, None for no gradient, or False: not plain."""
+cdef bint are_plain_options(
+    cnp.ndarray targets, object sample_weight, object label_smoothing, object reduction
+):
+    """A weight for each target, in one part of the scan; a fraction; a reduction but for stats."""
+    if type(label_smoothing) is not float or not 0.0 <= <double> label_smoothing <= 1.0:
+        return False
+    if type(reduction) is not str or reduction not in ("mean", "sum", "none"):
+        return False
+    return sample_weight is None or (
+        is_plain_number(sample_weight)
+        and cnp.PyArray_SAMESHAPE(<cnp.ndarray> sample_weight, targets)
+        and cnp.PyArray_SIZE(targets) <= CEK_CHUNK
+    )
+
+
+cdef object plain_losses(cnp.ndarray logits, cnp.ndarray targets, bint wanted):
+    """A new array for a value of each target, or None."""
+    if not wanted:
+        return None
+    return cnp.PyArray_EMPTY(
+        cnp.PyArray_NDIM(targets), cnp.PyArray_DIMS(targets), cnp.PyArray_TYPE(logits), 0
+    )
+
+
+cdef object plain_output(
+    cnp.ndarray logits, cnp.ndarray targets, object sample_weight, bint wanted, object out
+):
+    """The array that takes an output, None where it is not wanted, or False: not plain."""
     cdef int ndim = cnp.PyArray_NDIM(logits)
     cdef bint fortran = cnp.PyArray_IS_F_CONTIGUOUS(logits)
     if out is None:
@@ -670,20 +697,33 @@ cdef object plain_grad(cnp.ndarray logits, cnp.ndarray targets, bint wanted, obj
         and cnp.PyArray_SAMESHAPE(<cnp.ndarray> out, logits)
         and (out is logits or are_apart(<cnp.ndarray> out, logits))
         and are_apart(<cnp.ndarray> out, targets)
+        and (sample_weight is None or are_apart(<cnp.ndarray> out, <cnp.ndarray> sample_weight))
     ):
         return out
     return False
 
 
-def plain_binary(logits, targets, bint return_grad, grad_out):
-    """Mean loss, or (mean loss, gradient), of a plain call from logits; else None."""
-    if not is_plain_float(logits):
+cdef inline cek_array vector_or_none(object array) noexcept:
+    return operand(None) if array is None else vector_of(<cnp.ndarray> array)
+
+
+cdef object results_of(value, grad, hess, proba, lse):
+    """The value, alone or in front of the arrays that there are."""
+    if hess is proba is lse is None:
+        return value if grad is None else (value, grad)
+    return (value, *[array for array in (grad, hess, proba, lse) if array is not None])
+
+
+def plain_binary(
+    logits, targets, sample_weight, label_smoothing, reduction,
+    bint return_grad, bint return_hess, bint return_proba, grad_out,
+):
+    """Results of a plain call from logits; else None."""
+    if not is_plain_float(logits) or not is_plain_number(targets):
         return None
-    if not is_plain_float(targets) and not is_plain_integer(targets):
+    if not cnp.PyArray_SAMESHAPE(logits, targets) or cnp.PyArray_NDIM(logits) == 0:
         return None
-    if not cnp.PyArray_SAMESHAPE(logits, targets):
-        return None
-    if cnp.PyArray_NDIM(logits) == 0:
+    if not are_plain_options(targets, sample_weight, label_smoothing, reduction):
         return None
     cdef cek_binary_args args
     memset(&args, 0, sizeof(args))
@@ -691,38 +731,65 @@ def plain_binary(logits, targets, bint return_grad, grad_out):
     cdef size_t n_chunks = (args.n + CEK_CHUNK - 1) // CEK_CHUNK
     if args.n == 0 or n_chunks > PLAIN_CHUNKS or is_shared(n_chunks):
         return None
-    grad = plain_grad(logits, targets, return_grad, grad_out)
-    if grad is False:
+    grad = plain_output(logits, targets, sample_weight, return_grad, grad_out)
+    hess = plain_output(logits, targets, sample_weight, return_hess, None)
+    proba = plain_output(logits, targets, sample_weight, return_proba, None)
+    if grad is False or hess is False or proba is False:
         return None
+    losses = plain_losses(logits, targets, reduction == "none")
     cdef const cek_table *table = table_of(logits)
-    cdef double sums[PLAIN_CHUNKS]
+    cdef double[PLAIN_CHUNKS] sums
+    cdef double divisor = 0.0 if reduction == "mean" else 1.0
     args.input = vector_of(logits)
     args.targets = vector_of(targets)
-    if grad is not None:
-        args.grad = vector_of(grad)
+    args.sample_weight = vector_or_none(sample_weight)
+    args.label_smoothing = label_smoothing
+    args.loss = vector_or_none(losses)
+    args.grad = vector_or_none(grad)
+    args.hess = vector_or_none(hess)
+    args.proba = vector_or_none(proba)
     args.neg_weight = 1.0
-    args.grad_scale = 1.0 / args.n
+    cdef bint valid
     if args.n < PLAIN_NOGIL:
-        if not run_plain_binary(table, &args, n_chunks, sums):
-            return None
+        valid = run_plain_binary(table, &args, &divisor, n_chunks, sums)
     else:
         with nogil:
-            valid = run_plain_binary(table, &args, n_chunks, sums)
-        if not valid:
-            return None
-    loss = cek_tree_sum(sums, n_chunks) / args.n
-    return loss if grad is None else (loss, grad)
+            valid = run_plain_binary(table, &args, &divisor, n_chunks, sums)
+    if not valid:
+        return None
+    value = cek_tree_sum(sums, n_chunks) / divisor if losses is None else losses
+    return results_of(value, grad, hess, proba, None)
 
 
 cdef bint run_plain_binary(
-    const cek_table *table, const cek_binary_args *args, size_t n_chunks, double *sums
+    const cek_table *table, cek_binary_args *args, double *divisor, size_t n_chunks, double *sums
 ) noexcept nogil:
+    """Write the outputs; a divisor of 0 becomes the weight.  False: nothing is written."""
     cdef unsigned flags = cek_flags_save()
-    cdef bint valid = table.scan_probs(&args.targets, 0, args.n).invalid < 0
+    cdef cek_scan scan
+    if args.sample_weight.data is NULL:
+        scan = table.scan_probs(&args.targets, 0, args.n)
+        scan.weight = args.n
+    else:
+        scan = table.scan_binary(args, 0, args.n)
+    cdef bint valid = is_plain_scan(&scan, divisor)
     if valid:
+        args.grad_scale = inverse(divisor[0])
         table.bce_logits(args, 0, n_chunks, sums)
     cek_flags_restore(flags)
     return valid
+
+
+cdef inline bint is_plain_scan(const cek_scan *scan, double *divisor) noexcept nogil:
+    """No invalid target, and no mean of nothing; a divisor of 0 becomes the weight."""
+    if divisor[0] == 0.0:
+        divisor[0] = scan.weight
+    return scan.invalid < 0 and divisor[0] != 0.0
+
+
+@cython.cdivision(True)
+cdef inline double inverse(double divisor) noexcept nogil:
+    return 1.0 / divisor
 
 
 cdef cek_array rows_of(
@@ -750,6 +817,14 @@ cdef cek_array rows_of(
     return result
 
 
+cdef inline cek_array like_rows(cek_array rows, object array) noexcept:
+    """Another array with the shape and strides of rows, or none."""
+    if array is None:
+        return operand(None)
+    rows.data = data_of(array)
+    return rows
+
+
 cdef bint are_samples(cnp.ndarray labels, cnp.ndarray logits, int axis) noexcept:
     """Is this the shape of logits without the axis?"""
     cdef int i, n = cnp.PyArray_NDIM(labels)
@@ -761,8 +836,11 @@ cdef bint are_samples(cnp.ndarray labels, cnp.ndarray logits, int axis) noexcept
     return True
 
 
-def plain_cross_entropy(logits, labels, axis, bint return_grad, grad_out):
-    """Mean loss, or (mean loss, gradient), of a plain call with labels; else None."""
+def plain_cross_entropy(
+    logits, labels, axis, sample_weight, label_smoothing, reduction,
+    bint return_grad, bint return_hess, bint return_proba, bint return_lse, grad_out,
+):
+    """Results of a plain call with labels; else None."""
     if not is_plain_float(logits) or not is_plain_integer(labels):
         return None
     cdef int ndim = cnp.PyArray_NDIM(logits)
@@ -781,51 +859,62 @@ def plain_cross_entropy(logits, labels, axis, bint return_grad, grad_out):
     args.n_classes = cnp.PyArray_DIM(logits, of_classes)
     if not are_samples(labels, logits, of_classes) or cnp.PyArray_SIZE(logits) == 0:
         return None
+    if not are_plain_options(labels, sample_weight, label_smoothing, reduction):
+        return None
     args.n_rows = cnp.PyArray_SIZE(labels)
     cdef const cek_table *table = table_of(logits)
     cdef size_t rows = table.chunk_rows(args.n_classes)
     cdef size_t n_chunks = (args.n_rows + rows - 1) // rows
     if n_chunks > PLAIN_CHUNKS or is_shared(n_chunks):
         return None
-    grad = plain_grad(logits, labels, return_grad, grad_out)
-    if grad is False:
+    grad = plain_output(logits, labels, sample_weight, return_grad, grad_out)
+    hess = plain_output(logits, labels, sample_weight, return_hess, None)
+    proba = plain_output(logits, labels, sample_weight, return_proba, None)
+    if grad is False or hess is False or proba is False:
         return None
-    cdef double sums[PLAIN_CHUNKS]
-    args.logits = operand(logits)
-    args.labels = vector_of(labels)
-    args.grad = operand(grad)
+    if not is_matrix and grad is not None and not cnp.PyArray_IS_C_CONTIGUOUS(grad):
+        return None
+    losses = plain_losses(logits, labels, reduction == "none")
+    lse = plain_losses(logits, labels, return_lse)
+    cdef double[PLAIN_CHUNKS] sums
+    cdef double divisor = 0.0 if reduction == "mean" else 1.0
     cdef ptrdiff_t[3] shape, strides
-    if not is_matrix:
-        args.logits = rows_of(logits, of_classes, shape, strides)
-        if grad is not None:
-            if not cnp.PyArray_IS_C_CONTIGUOUS(grad):
-                return None
-            args.grad = args.logits
-            args.grad.data = data_of(grad)
-    args.grad_scale = 1.0 / args.n_rows
+    args.logits = operand(logits) if is_matrix else rows_of(logits, of_classes, shape, strides)
+    args.labels = vector_of(labels)
+    args.sample_weight = vector_or_none(sample_weight)
+    args.label_smoothing = label_smoothing
     args.logit_scale = 1.0
+    args.loss = vector_or_none(losses)
+    args.grad = operand(grad) if is_matrix else like_rows(args.logits, grad)
+    args.hess = operand(hess) if is_matrix else like_rows(args.logits, hess)
+    args.proba = operand(proba) if is_matrix else like_rows(args.logits, proba)
+    args.lse = vector_or_none(lse)
     cdef bint valid
     if args.n_rows * args.n_classes < PLAIN_NOGIL:
-        valid = run_plain_cross_entropy(table, &args, n_chunks, sums)
+        valid = run_plain_cross_entropy(table, &args, &divisor, n_chunks, sums)
     else:
         with nogil:
-            valid = run_plain_cross_entropy(table, &args, n_chunks, sums)
+            valid = run_plain_cross_entropy(table, &args, &divisor, n_chunks, sums)
     if not valid:
         return None
-    loss = cek_tree_sum(sums, n_chunks) / args.n_rows
-    return loss if grad is None else (loss, grad)
+    value = cek_tree_sum(sums, n_chunks) / divisor if losses is None else losses
+    return results_of(value, grad, hess, proba, lse)
 
 
 cdef bint run_plain_cross_entropy(
-    const cek_table *table, const cek_cross_entropy_args *args, size_t n_chunks, double *sums
+    const cek_table *table, cek_cross_entropy_args *args, double *divisor, size_t n_chunks,
+    double *sums,
 ) noexcept nogil:
+    """As `run_plain_binary`."""
     cdef size_t size = table.scratch_size(args)
     cdef void *scratch = malloc(size) if size else NULL
     if size and scratch is NULL:
         return False
     cdef unsigned flags = cek_flags_save()
-    cdef bint valid = table.scan_classes(args, 0, args.n_rows).invalid < 0
+    cdef cek_scan scan = table.scan_classes(args, 0, args.n_rows)
+    cdef bint valid = is_plain_scan(&scan, divisor)
     if valid:
+        args.grad_scale = inverse(divisor[0])
         table.cross_entropy(args, 0, n_chunks, sums, scratch)
     cek_flags_restore(flags)
     free(scratch)
