@@ -6,6 +6,7 @@ import itertools
 import math
 import platform
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -93,6 +94,66 @@ def test_every_subset_of_outputs_has_the_same_bits(problem, assert_same_bits, re
             got = problem(outputs=names, reduction=reduction)
             want = (loss, *(everything[name] for name in names)) if names else loss
             assert_same_bits(got, want)
+
+
+def short_calls(rng, dtype):
+    """Yield the short way's losses with arrays of any layout, and the shape of their weights."""
+    x = rng.normal(0, 6, (40, 7, 3)).astype(dtype)
+    for logits, axis in ((x, 1), (x[..., 0].copy("F"), -1), (x[..., 0].copy(), 0)):
+        samples = tuple(np.delete(logits.shape, axis))
+        labels, proba = rng.integers(0, logits.shape[axis], samples), rng.uniform(size=logits.shape)
+        yield Problem(partial(ck.cross_entropy, axis=axis), CLASS_OUTPUTS, logits, labels), samples
+        binary = ck.binary_cross_entropy_with_logits
+        yield Problem(binary, BINARY_OUTPUTS, logits, proba), logits.shape
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [None, np.float64, np.float32, np.int8])
+def test_short_and_long_way_have_the_same_bits(
+    isa,  # noqa: ARG001
+    dtype,
+    rng,
+    assert_same_bits,
+    weight,
+    smoothing,
+    reduction,
+):
+    """A call that names its threads goes the long way."""
+    options = {"reduction": reduction, "label_smoothing": smoothing}
+    for call, shape in short_calls(rng, dtype):
+        if weight is not None:
+            options["sample_weight"] = (4 * rng.uniform(size=shape)).astype(weight)
+        for size in range(len(call.outputs) + 1):
+            for names in itertools.combinations(call.outputs, size):
+                want = call(outputs=names, n_threads=1, **options)
+                assert_same_bits(call(outputs=names, **options), want)
+        loss, grad, *_ = call(n_threads=1, **options)
+        got = call(outputs=["grad"], grad_out=np.empty_like(grad), **options)
+        assert_same_bits(got, (loss, grad))
+        assert call(**options)[1].strides == grad.strides
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy_with_logits", "cross_entropy"])
+def test_short_way_leaves_to_the_long_way_what_it_cannot_answer(name):
+    """Weights that add up to nothing, overlapping memory, targets that are none."""
+    function = getattr(ck, name)
+    x, targets = np.ones((4, 2)), np.ones(4, np.int64)
+    x = x if name == "cross_entropy" else x[:, 0].copy()
+    for weight in (np.zeros(4), np.array([1.0, -1.0, 2.0, -2.0])):
+        with pytest.warns(RuntimeWarning, match="the mean of no weight is nan"):
+            loss, grad = function(x, targets, sample_weight=weight, return_grad=True)
+        assert math.isnan(loss)
+        assert not grad.any()
+    weight = np.ones(8).reshape(4, 2) if x.ndim == 2 else np.ones(4)
+    shared = weight[:, 0] if x.ndim == 2 else weight
+    with pytest.raises(ValueError, match="grad_out shares memory with sample_weight"):
+        function(x, targets, sample_weight=shared, grad_out=weight)
+    assert np.all(weight == 1.0)
+    untouched = np.full(x.shape, 5.0)
+    with pytest.raises(ValueError, match=r"must be in \[0, "):
+        function(x, 2 * targets, label_smoothing=0.1, return_hess=True, grad_out=untouched)
+    assert np.all(untouched == 5.0)
 
 
 def guarded(shape, dtype):
