@@ -115,7 +115,7 @@ cdef cek_type type_of(cnp.ndarray array) noexcept:
     return CEK_UINT16 if size == 2 else CEK_UINT32 if size == 4 else CEK_UINT64
 
 
-cdef cek_array operand(object array) noexcept:
+cdef inline cek_array operand(object array) noexcept:
     """An array as C sees it, for as long as the array object lives."""
     cdef cek_array result
     result.data = data_of(array)
@@ -639,8 +639,10 @@ cdef enum:
     PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
 
 
-cdef inline cek_array vector_of(cnp.ndarray array) noexcept:
-    return flat(array) if cnp.PyArray_IS_C_CONTIGUOUS(array) else operand(array)
+cdef inline cek_array vector_of(object array) noexcept:
+    if array is None or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> array):
+        return operand(array)
+    return flat(<cnp.ndarray> array)
 
 
 cdef bint is_shared(size_t n_chunks) except -1:
@@ -651,16 +653,31 @@ cdef bint is_shared(size_t n_chunks) except -1:
     return _parallel.share(n_chunks, _runtime.get_num_threads()) > 1
 
 
-cdef bint are_plain_options(
-    cnp.ndarray targets, object sample_weight, object label_smoothing, object reduction
-):
-    """A weight for each target, in one part of the scan; a fraction; a reduction but for stats."""
+cdef enum Reduction:
+    MEAN
+    SUM
+    NONE
+    NOT_PLAIN
+
+
+cdef inline Reduction reduction_of(object name):
+    if type(name) is not str:
+        return NOT_PLAIN
+    if <str> name == "mean":
+        return MEAN
+    if <str> name == "none":
+        return NONE
+    return SUM if <str> name == "sum" else NOT_PLAIN
+
+
+cdef inline bint are_plain_options(
+    cnp.ndarray targets, object sample_weight, object label_smoothing
+) noexcept:
+    """A weight for each target, in one part of the scan, and a fraction."""
     if type(label_smoothing) is not float or not 0.0 <= <double> label_smoothing <= 1.0:
         return False
-    if type(reduction) is not str or reduction not in ("mean", "sum", "none"):
-        return False
     return sample_weight is None or (
-        is_plain_number(sample_weight)
+        (is_plain_float(sample_weight) or is_plain_integer(sample_weight))
         and cnp.PyArray_SAMESHAPE(<cnp.ndarray> sample_weight, targets)
         and cnp.PyArray_SIZE(targets) <= CEK_CHUNK
     )
@@ -703,10 +720,6 @@ cdef object plain_output(
     return False
 
 
-cdef inline cek_array vector_or_none(object array) noexcept:
-    return operand(None) if array is None else vector_of(<cnp.ndarray> array)
-
-
 cdef object results_of(value, grad, hess, proba, lse):
     """The value, alone or in front of the arrays that there are."""
     if hess is proba is lse is None:
@@ -719,11 +732,14 @@ def plain_binary(
     bint return_grad, bint return_hess, bint return_proba, grad_out,
 ):
     """Results of a plain call from logits; else None."""
-    if not is_plain_float(logits) or not is_plain_number(targets):
+    if not is_plain_float(logits):
+        return None
+    if not is_plain_float(targets) and not is_plain_integer(targets):
         return None
     if not cnp.PyArray_SAMESHAPE(logits, targets) or cnp.PyArray_NDIM(logits) == 0:
         return None
-    if not are_plain_options(targets, sample_weight, label_smoothing, reduction):
+    cdef Reduction to = reduction_of(reduction)
+    if to == NOT_PLAIN or not are_plain_options(targets, sample_weight, label_smoothing):
         return None
     cdef cek_binary_args args
     memset(&args, 0, sizeof(args))
@@ -736,18 +752,18 @@ def plain_binary(
     proba = plain_output(logits, targets, sample_weight, return_proba, None)
     if grad is False or hess is False or proba is False:
         return None
-    losses = plain_losses(logits, targets, reduction == "none")
+    losses = plain_losses(logits, targets, to == NONE)
     cdef const cek_table *table = table_of(logits)
     cdef double[PLAIN_CHUNKS] sums
-    cdef double divisor = 0.0 if reduction == "mean" else 1.0
+    cdef double divisor = 0.0 if to == MEAN else 1.0
     args.input = vector_of(logits)
     args.targets = vector_of(targets)
-    args.sample_weight = vector_or_none(sample_weight)
+    args.sample_weight = vector_of(sample_weight)
     args.label_smoothing = label_smoothing
-    args.loss = vector_or_none(losses)
-    args.grad = vector_or_none(grad)
-    args.hess = vector_or_none(hess)
-    args.proba = vector_or_none(proba)
+    args.loss = vector_of(losses)
+    args.grad = vector_of(grad)
+    args.hess = vector_of(hess)
+    args.proba = vector_of(proba)
     args.neg_weight = 1.0
     cdef bint valid
     if args.n < PLAIN_NOGIL:
@@ -859,7 +875,8 @@ def plain_cross_entropy(
     args.n_classes = cnp.PyArray_DIM(logits, of_classes)
     if not are_samples(labels, logits, of_classes) or cnp.PyArray_SIZE(logits) == 0:
         return None
-    if not are_plain_options(labels, sample_weight, label_smoothing, reduction):
+    cdef Reduction to = reduction_of(reduction)
+    if to == NOT_PLAIN or not are_plain_options(labels, sample_weight, label_smoothing):
         return None
     args.n_rows = cnp.PyArray_SIZE(labels)
     cdef const cek_table *table = table_of(logits)
@@ -874,21 +891,21 @@ def plain_cross_entropy(
         return None
     if not is_matrix and grad is not None and not cnp.PyArray_IS_C_CONTIGUOUS(grad):
         return None
-    losses = plain_losses(logits, labels, reduction == "none")
+    losses = plain_losses(logits, labels, to == NONE)
     lse = plain_losses(logits, labels, return_lse)
     cdef double[PLAIN_CHUNKS] sums
-    cdef double divisor = 0.0 if reduction == "mean" else 1.0
+    cdef double divisor = 0.0 if to == MEAN else 1.0
     cdef ptrdiff_t[3] shape, strides
     args.logits = operand(logits) if is_matrix else rows_of(logits, of_classes, shape, strides)
     args.labels = vector_of(labels)
-    args.sample_weight = vector_or_none(sample_weight)
+    args.sample_weight = vector_of(sample_weight)
     args.label_smoothing = label_smoothing
     args.logit_scale = 1.0
-    args.loss = vector_or_none(losses)
+    args.loss = vector_of(losses)
     args.grad = operand(grad) if is_matrix else like_rows(args.logits, grad)
     args.hess = operand(hess) if is_matrix else like_rows(args.logits, hess)
     args.proba = operand(proba) if is_matrix else like_rows(args.logits, proba)
-    args.lse = vector_or_none(lse)
+    args.lse = vector_of(lse)
     cdef bint valid
     if args.n_rows * args.n_classes < PLAIN_NOGIL:
         valid = run_plain_cross_entropy(table, &args, &divisor, n_chunks, sums)
