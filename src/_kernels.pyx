@@ -115,7 +115,7 @@ cdef cek_type type_of(cnp.ndarray array) noexcept:
     return CEK_UINT16 if size == 2 else CEK_UINT32 if size == 4 else CEK_UINT64
 
 
-cdef inline cek_array operand(object array) noexcept:
+cdef cek_array operand(object array) noexcept:
     """An array as C sees it, for as long as the array object lives."""
     cdef cek_array result
     result.data = data_of(array)
@@ -639,10 +639,11 @@ cdef enum:
     PLAIN_NOGIL = 8192  # logits; releasing and taking the GIL costs as much as 100 of them
 
 
-cdef inline cek_array vector_of(object array) noexcept:
-    if array is None or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> array):
-        return operand(array)
-    return flat(<cnp.ndarray> array)
+cdef inline void set_vector(cek_array *field, object array) noexcept:
+    """Fill a field, which is absent so far, unless the array is None."""
+    if array is None:
+        return
+    field[0] = flat(array) if cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> array) else operand(array)
 
 
 cdef bint is_shared(size_t n_chunks) except -1:
@@ -696,11 +697,11 @@ cdef object plain_output(
     cnp.ndarray logits, cnp.ndarray targets, object sample_weight, bint wanted, object out
 ):
     """The array that takes an output, None where it is not wanted, or False: not plain."""
+    if out is None and not wanted:
+        return None
     cdef int ndim = cnp.PyArray_NDIM(logits)
     cdef bint fortran = cnp.PyArray_IS_F_CONTIGUOUS(logits)
     if out is None:
-        if not wanted:
-            return None
         if ndim > 1 and not fortran and not cnp.PyArray_IS_C_CONTIGUOUS(logits):
             return False
         return cnp.PyArray_EMPTY(
@@ -756,14 +757,14 @@ def plain_binary(
     cdef const cek_table *table = table_of(logits)
     cdef double[PLAIN_CHUNKS] sums
     cdef double divisor = 0.0 if to == MEAN else 1.0
-    args.input = vector_of(logits)
-    args.targets = vector_of(targets)
-    args.sample_weight = vector_of(sample_weight)
+    set_vector(&args.input, logits)
+    set_vector(&args.targets, targets)
+    set_vector(&args.sample_weight, sample_weight)
     args.label_smoothing = label_smoothing
-    args.loss = vector_of(losses)
-    args.grad = vector_of(grad)
-    args.hess = vector_of(hess)
-    args.proba = vector_of(proba)
+    set_vector(&args.loss, losses)
+    set_vector(&args.grad, grad)
+    set_vector(&args.hess, hess)
+    set_vector(&args.proba, proba)
     args.neg_weight = 1.0
     cdef bint valid
     if args.n < PLAIN_NOGIL:
@@ -897,15 +898,15 @@ def plain_cross_entropy(
     cdef double divisor = 0.0 if to == MEAN else 1.0
     cdef ptrdiff_t[3] shape, strides
     args.logits = operand(logits) if is_matrix else rows_of(logits, of_classes, shape, strides)
-    args.labels = vector_of(labels)
-    args.sample_weight = vector_of(sample_weight)
+    set_vector(&args.labels, labels)
+    set_vector(&args.sample_weight, sample_weight)
     args.label_smoothing = label_smoothing
     args.logit_scale = 1.0
-    args.loss = vector_of(losses)
+    set_vector(&args.loss, losses)
     args.grad = operand(grad) if is_matrix else like_rows(args.logits, grad)
     args.hess = operand(hess) if is_matrix else like_rows(args.logits, hess)
     args.proba = operand(proba) if is_matrix else like_rows(args.logits, proba)
-    args.lse = vector_of(lse)
+    set_vector(&args.lse, lse)
     cdef bint valid
     if args.n_rows * args.n_classes < PLAIN_NOGIL:
         valid = run_plain_cross_entropy(table, &args, &divisor, n_chunks, sums)
