@@ -186,6 +186,41 @@ def test_diagonal_scaling(solver, monkeypatch):
         assert_same(model, peer().fit(X, y))
 
 
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_array])
+def test_many_iterations_bring_a_matrix(rng, make, n_classes, monkeypatch):
+    X = rng.standard_normal((800, 20)) @ rng.standard_normal((20, 120))
+    X += 0.3 * rng.standard_normal(X.shape)
+    logits = X @ rng.standard_normal((120, n_classes)) / 40.0
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    model = LogisticRegression(solver="lbfgs", **TIGHT).fit(make(X), y)
+    assert_same(model, peer().fit(X, y))
+    monkeypatch.setattr(_solvers, "_patience", lambda *_: 1e9)
+    scaled = LogisticRegression(solver="lbfgs", **TIGHT).fit(make(X), y)
+    assert_same(model, scaled)
+    assert _solvers.TRIAL < model.n_iter_[0] < scaled.n_iter_[0] / 5
+
+
+@pytest.mark.parametrize(("n", "p", "solver"), [(300, 60, "newton-cholesky"), (3000, 60, "lbfgs")])
+def test_newton_is_for_few_multiplications(rng, n, p, solver):
+    X, y = correlated(rng, n, p, 2)
+    auto, named = (LogisticRegression(solver=s).fit(X, y) for s in ("auto", solver))
+    np.testing.assert_array_equal(auto.coef_, named.coef_)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [np.asarray, np.asfortranarray, scipy.sparse.csr_array])
+def test_diagonal_of_curvatures(rng, make, kind, monkeypatch):
+    monkeypatch.setattr(_metric, "CHUNK_BYTES", 300)
+    X, y = correlated(rng, 100, 5, 3)
+    data = LogisticRegression()._problem(make(X.astype(kind)), y, None).parts[0]
+    curvatures = rng.uniform(0.1, 1.0, (100, 3)).astype(kind)
+    want = np.einsum("ic,ij,ij->cj", curvatures.astype(float), X.astype(kind), X.astype(kind))
+    want = np.concatenate([want.ravel(), curvatures.sum(axis=0)])
+    rtol = 100.0 * float(np.finfo(kind).eps)
+    np.testing.assert_allclose(_metric.curvature_diagonal(data, curvatures), want, rtol=rtol)
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
 @pytest.mark.parametrize("make", [np.asarray, np.asfortranarray, scipy.sparse.csr_array])
 def test_common_matrix(rng, make, solver, monkeypatch):
@@ -343,23 +378,31 @@ def test_threads_give_the_same_bits(rng):
 def test_a_large_matrix_is_in_memory_once(rng):
     X = rng.standard_normal((3000, 500))
     y = (X[:, 0] > 0.0).astype(int)
-    LogisticRegression().fit(X, y)
+    matrix = 501 * 501 * 8
+    assert matrix < peak_of(LogisticRegression(solver="newton-cg"), X, y) < 1.9 * matrix
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_few_iterations_need_no_matrix(rng, n_classes):
+    X = rng.standard_normal((6000, 600))
+    logits = X @ rng.standard_normal((600, n_classes)) / 25.0
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    assert peak_of(LogisticRegression(), X, y) < 601 * 601 * 8
+
+
+def peak_of(model, X, y):
+    model.fit(X, y)
     tracemalloc.start()
-    LogisticRegression().fit(X, y)
+    model.fit(X, y)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1.9 * 501 * 501 * 8
+    return peak
 
 
 def test_X_is_not_copied(rng):
     X = rng.standard_normal((50_000, 20))
     y = (X[:, 0] > 0.0).astype(int)
-    LogisticRegression().fit(X, y)
-    tracemalloc.start()
-    LogisticRegression().fit(X, y)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < X.nbytes / 2
+    assert peak_of(LogisticRegression(), X, y) < X.nbytes / 2
 
 
 # Streams

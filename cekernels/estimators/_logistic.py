@@ -110,7 +110,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     SciPy's methods in variables in which the objective is nearly round: the Cholesky factors of
     the Hessian's diagonal blocks, one a class, or their mean where they are large, taken from some
     of the samples; beyond 1024 features, of its diagonal.  With many samples they start from the
-    model of some of them.
+    model of some of them.  Where the matrices cost more than a few iterations, "lbfgs" takes the
+    diagonal first, and the matrices once it expects as many iterations more as they cost.
     "auto" is "newton-cholesky" for small problems, else "lbfgs".
 
     float32 data are not converted, and X is not copied.  Sparse X is converted to CSR.

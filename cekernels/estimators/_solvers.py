@@ -6,6 +6,7 @@ some rows is close to that of all.
 
 # mypy: disable-error-code="import-untyped"
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,8 +22,14 @@ from cekernels.estimators._objective import Objective, Prior, flat, rows_of
 
 # Iterations of L-BFGS or conjugate gradients after which curvatures are taken anew.
 ROUND = 50
-# Parameters and rows up to which the whole Hessian costs less than what it saves.
-NEWTON_SIZE, NEWTON_ROWS = 128, 20_000
+# What an iteration takes for an entry of X, and more for each output, in the time of a multiplication
+# in matrices (10,000 x 1000: these take 240 ms, iterations 7 ms with 2 classes, 25 ms with 10).
+READ, OUTPUT = 20, 8
+# Iterations that tell how many will follow.
+TRIAL = 6
+# Multiplications of a whole Hessian and its factor up to which calls cost more than they do (1000 x 20,
+# 2 classes: 1.9 ms instead of 2.5; with nine times as many, 10,000 x 60: 18 ms instead of 7).
+NEWTON_WORK = 4_000_000
 # The model of some rows is fitted until its gradient is so much shorter.
 COARSE = 1e-2
 # Rows of each column that matrices are made of: with 4 instead of 32, a model of them learns them by
@@ -45,8 +52,8 @@ class Solution:
     is_exact: bool  # no float64 is clearly better
 
 
-class _Reached(Exception):
-    """A point with a gradient within the tolerance was evaluated."""
+class _Ended(Exception):
+    """The round ends at the point that was evaluated last."""
 
 
 Report = Callable[[int, float, float], None]
@@ -65,19 +72,20 @@ def solve(
     """Minimise the objective from w, or from a start of the solver's choice."""
     objective = Objective(data, prior)
     start = None if w is None else _centred(objective, w)
-    is_small = objective.size <= NEWTON_SIZE and data.X.shape[0] <= NEWTON_ROWS
+    is_small = objective.size**2 * (data.X.shape[0] + objective.size) <= NEWTON_WORK
     if solver == "newton-cholesky" or (solver == "auto" and is_small):
         start = np.zeros(objective.size) if start is None else start
         solution = _newton(objective, start, tol, max_iter, report)
     else:
         method = "Newton-CG" if solver == "newton-cg" else "L-BFGS-B"
         some = data.every(_step(data)) if has_blocks(data.shape) else data
+        patience = _patience(data, some) if method == "L-BFGS-B" else 0.0
         if start is None:
             start = np.zeros(objective.size)
-            if some is not data and max_iter > 0:
+            if some is not data and not patience and max_iter > 0:
                 own = replace(prior, ridge=prior.ridge * data.weight / some.weight)
                 start = _coarse(some, own, start, tol)
-        solution = _rounds(objective, some, start, method, tol, max_iter, report)
+        solution = _rounds(objective, some, start, method, tol, max_iter, report, patience)
     return replace(solution, w=_centred(objective, solution.w))
 
 
@@ -115,19 +123,24 @@ def _rounds(
     tol: float,
     max_iter: int,
     report: Report,
+    patience: float = 0.0,
 ) -> Solution:
-    """Minimise by a method of SciPy, in variables that are chosen anew now and then."""
+    """Minimise by a method of SciPy, in variables that are chosen anew now and then.
+
+    With patience, they are only scaled until more iterations than this are expected.
+    """
     value, grad = objective(w)
     done = 0
     while True:
         size = float(np.abs(grad).max())
         if size <= tol or done >= max_iter:
             return Solution(w, done, value, size, False)
-        metric = _metric(some, objective.prior, w)
-        run = _Round(objective, metric, w, value, grad, tol)
-        n_iter = run.minimize(method, min(ROUND, max_iter - done))
+        metric = _metric(some, objective.prior, w, patience)
+        run = _Round(objective, metric, w, value, grad, tol, patience)
+        limit = max_iter if patience else ROUND
+        n_iter = run.minimize(method, min(limit, max_iter - done))
         done += max(1, n_iter)
-        progress = value - run.value
+        progress, patience = value - run.value, 0.0
         w, value, grad = run.w, run.value, run.grad
         report(done, value, float(np.abs(grad).max()))
         if np.abs(grad).max() > tol and progress <= NOISE * abs(value):
@@ -135,17 +148,37 @@ def _rounds(
             return Solution(w, done, value, float(np.abs(grad).max()), True)
 
 
-def _metric(some: Data, prior: Prior, w: Array) -> Metric:
-    return Blocks(some, prior, w) if has_blocks(some.shape) else Diagonal(some, prior, w)
+def _patience(data: Data, some: Data) -> float:
+    """Return how many iterations cost as much as the matrices, 0 where these are worth it anyway."""
+    if not has_blocks(data.shape):
+        return 0.0
+    n_outputs, n = data.shape
+    n_matrices = n_outputs if has_own_blocks(data.shape) else 1
+    work = n_matrices * n * n * (some.X.shape[0] + n)
+    patience = work / max(1, data.X.size * (READ + OUTPUT * n_outputs))
+    return patience if patience > TRIAL else 0.0
+
+
+def _metric(some: Data, prior: Prior, w: Array, patience: float) -> Metric:
+    is_matrix = has_blocks(some.shape) and not patience
+    return Blocks(some, prior, w) if is_matrix else Diagonal(some, prior, w)
 
 
 class _Round:
     """The objective in the variables of a metric, scaled so that the first step has length 1."""
 
     def __init__(
-        self, objective: Objective, metric: Metric, w: Array, value: float, grad: Array, tol: float
+        self,
+        objective: Objective,
+        metric: Metric,
+        w: Array,
+        value: float,
+        grad: Array,
+        tol: float,
+        patience: float,
     ) -> None:
-        self._objective, self._metric, self._origin, self._tol = objective, metric, w, tol
+        self._objective, self._metric, self._origin = objective, metric, w
+        self._tol, self._patience = tol, patience
         self.w, self.value, self.grad = w, value, grad
         by_u = metric.backward(grad)
         self._scale = float(np.sqrt(by_u @ by_u)) or 1.0
@@ -163,6 +196,8 @@ class _Round:
 
         def count(_: Array) -> None:
             nonlocal steps
+            if self._is_slow(steps + 1):
+                raise _Ended
             steps += 1
 
         try:
@@ -175,17 +210,25 @@ class _Round:
                 callback=count,
                 options=options,
             )
-        except _Reached:
+        except _Ended:
             self._take()
             return steps + 1
         self._at(result.x)
         self._take()
         return steps
 
+    def _is_slow(self, steps: int) -> bool:
+        """Tell whether more steps will follow than the matrices cost, at the rate until now."""
+        if not self._patience or steps < TRIAL:
+            return False
+        first, size = (float(np.abs(grad).max()) for grad in (self.grad, self._last[3]))
+        least = max(self._tol, NOISE * first)
+        return math.log(size / least) * steps > math.log(first / size) * self._patience
+
     def _value(self, u: Array) -> tuple[float, Array]:
         _, _, value, grad = self._at(u)
         if np.abs(grad).max() <= self._tol:
-            raise _Reached
+            raise _Ended
         return value / self._scale**2, self._metric.backward(grad) / self._scale
 
     def _hessp(self, u: Array, v: Array) -> Array:
