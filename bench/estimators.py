@@ -151,8 +151,8 @@ def measure(name: str, case: Case) -> None:
         for key, model in models.items():
             times[key].append(seconds(lambda model=model: model.fit(X, y)))
     memory = {key: megabytes(lambda model=model: model.fit(X, y)) for key, model in models.items()}
-    size, floor = X.data.nbytes / 1e6, products(X, len(ours.coef_))
-    print(f"\n{name}: X {size:.0f} MB, products of a gradient {floor:.3f} s")
+    megabytes_of_X, floor = X.data.nbytes / 1e6, products(X, len(ours.coef_))
+    print(f"\n{name}: X {megabytes_of_X:.0f} MB, products of a gradient {floor:.3f} s")
     print(f"  {'':24}{'gradient':>10}{'iterations':>12}{'seconds':>10}{'MB':>9}{'times ours':>12}")
     for key, model in models.items():
         label = key if key == "cekernels" else f"scikit-learn {key}"
