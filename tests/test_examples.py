@@ -129,7 +129,7 @@ def test_imbalanced_boosting(run_example):
 
 def test_calibration(run_example):
     number = partial(find_number, run_example("calibration.py"))
-    assert number("temperature") == pytest.approx(3.83, abs=0.01)
+    assert number("temperature") == pytest.approx(3.76, abs=0.01)
     assert number("log loss after") < 0.5 * number("log loss before")
 
 
