@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A matrix that is transposed (binary_columns.h) takes 256 KiB, a tile of few classes up to 140, all else some
- * tens; musl and macOS give new threads little. */
+/* A matrix that is transposed (binary_columns.h) takes 256 KiB, a tile of few classes up to 140, all else
+ * some tens; musl and macOS give new threads little. */
 enum { STACK_SIZE = 1 << 20 };
 
 #if defined(_WIN32)

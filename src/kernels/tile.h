@@ -36,12 +36,12 @@ static INLINE int is_large(const struct cek_cross_entropy_args *args)
     return args->n_rows * args->n_classes >= PREFETCH_TILES / sizeof(real);
 }
 
-/* Has tile_exp ask for the tile after that at `first`, of n arrays.  Loss and gradient take this part of the time of
- * calls that do not ask (AMD Zen 4, 2026-11):
+/* Has tile_exp ask for the tile after that at `first`, of n arrays.  Loss and gradient take this part of
+ * the time of calls that do not ask (AMD Zen 4, 2026-11):
  *
  *                100,000 x 10   30,000 x 32   20,000 x 64
- *     float              0.85          0.90          0.80
- *     double             0.75          0.60          0.60
+ *     float              1.00          1.00          0.82
+ *     double             0.66          0.61          0.60
  */
 static void tile_ahead(struct softmax_tile *t, const struct rows *const arrays[], size_t n,
                        size_t first, size_t n_classes)
@@ -59,8 +59,8 @@ static void tile_pad(real (*restrict tile)[TILE], size_t n_classes)
         memset(tile[c], 0, sizeof tile[c]);
 }
 
-/* What a loop over the classes carries is in a local array, for compilers to keep in registers: what the struct
- * holds they read and write in every turn. */
+/* What a loop over the classes carries is in a local array, for compilers to keep in registers: what the
+ * struct holds they read and write in every turn. */
 static INLINE void tile_max(struct softmax_tile *t, size_t n_classes)
 {
     real max[TILE];
@@ -165,8 +165,8 @@ static NOINLINE void tile_softmax_any(struct softmax_tile *t, size_t n_classes)
     tile_softmax_of(t, n_classes);
 }
 
-/* From t->x to everything else.  Two and three classes take 0.9 of the time without loops over them (AMD Zen
- * 4, 2026-11). */
+/* From t->x to everything else.  Two and three classes take 0.9 of the time without loops over them
+ * (AMD Zen 4, 2026-11). */
 static void tile_softmax(struct softmax_tile *t, size_t n_classes)
 {
     if (n_classes == 2)

@@ -5,7 +5,8 @@
 #include "rows.h"
 #include "transpose.h"
 
-/* From there on a batch (batch.h), which fills up its steps, takes no longer than tiles (AMD Zen 4, 2026-11). */
+/* Of more classes than NARROW a batch (batch.h), which fills up its steps, takes no longer than tiles (AMD
+ * Zen 4, 2026-11). */
 enum {
     TILE = 32,                      /* rows                                                */
     GROUP = 4,                      /* classes that are summed as a tree                   */
@@ -165,9 +166,9 @@ static real *few_classes(const struct rows *rows, size_t first, size_t n_rows, s
     return n_classes == 2 || n_classes == 3 ? row_direct(rows, first) : NULL;
 }
 
-/* Bytes from row to row where one class at a time is moved: of rows that are columns, or evenly spaced ones
- * whose values are not adjacent, or too few for quads.  It takes 0.6 to 0.9 of the time of four rows at a time
- * (AMD Zen 4, 2026-11).  0: the rows are not such. */
+/* Bytes from row to row where one class at a time is moved: of rows that are columns, or evenly spaced
+ * ones whose values are not adjacent, or too few for quads.  It takes 0.6 to 0.9 of the time of four rows
+ * at a time (AMD Zen 4, 2026-11).  0: the rows are not such. */
 static ptrdiff_t run_step(const struct rows *rows, size_t first, size_t n_rows, size_t n_classes)
 {
     const ptrdiff_t size = type_sizes[rows->type];
