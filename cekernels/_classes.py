@@ -23,7 +23,6 @@ class ClassProblem:
 
     logits: Array
     axis: int
-    samples: tuple[int, ...]  # the shape of logits without the axis of classes
     labels: Array | None
     target_proba: Array | None
     allowed: Array | None
@@ -36,6 +35,11 @@ class ClassProblem:
     softcap: float
     logit_scale: float
     inputs: dict[str, Any]
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Shape of logits without the axis of classes."""
+        return self.logits.shape[: self.axis] + self.logits.shape[self.axis + 1 :]
 
     @property
     def n_classes(self) -> int:
@@ -97,7 +101,6 @@ def class_problem(
     return ClassProblem(
         x,
         axis,
-        samples,
         labels,
         proba,
         allowed,

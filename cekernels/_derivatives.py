@@ -85,7 +85,7 @@ def class_derivable(
     """
     labels, proba = (targets, None) if targets.ndim == 1 else (None, targets)
     weights = _validation.as_class_weight(
-        class_weight, margins.shape[1], _validation.computed_dtype(margins.dtype), labels, None
+        class_weight, margins.shape[1], margins.dtype, labels, None
     )
     make_job = outer_loss(_kernels.OUTER_FOCAL, gamma) if gamma > 0.0 else _kernels.CrossEntropy
     return Derivable(

@@ -215,6 +215,7 @@ static size_t direct_blocks(const struct cek_binary_args *args, binary_total *to
 {
     const size_t n = (stop - begin) / BLOCK * BLOCK;
     const int wanted = binary_wanted(args);
+    /* The Hessian alone, or probabilities, take scratch for what is computed beside. */
     if (n == 0 || !total || !binary_is_plain(args) || args->loss.data || wanted == HESS ||
         wanted & PROBA)
         return begin;

@@ -10,8 +10,8 @@
  * loops over those of four classes are not.
  *
  * Copies LANES rows whose classes are `step` apart to [class][row], where they may be, and finds the
- * largest logit of each row, NaN left out, and the four of classes in which it comes first; n_classes
- * where that is -inf.  The last four may be taken twice. */
+ * largest logit of each row, NaN left out, and the four of classes in which it comes first; 0 where
+ * that is -inf.  The last four may be taken twice. */
 static NOINLINE void columns_copy_max(const real *x, ptrdiff_t step, size_t n_classes, real *tile,
                                       real *restrict max, bits *restrict at)
 {
@@ -19,7 +19,7 @@ static NOINLINE void columns_copy_max(const real *x, ptrdiff_t step, size_t n_cl
     real best[LANES], largest[LANES];
     bits four[LANES];
     for (size_t r = 0; r < LANES; r++)
-        largest[r] = least, four[r] = (bits)n_classes;
+        largest[r] = least, four[r] = 0;
     for (size_t i = 0; i < n_classes; i += 4) {
         const size_t c = min_size(i, n_classes - 4);
         const real *in = x + (ptrdiff_t)c * step;

@@ -195,8 +195,7 @@ static void columns_targets(const struct cek_cross_entropy_args *args, const str
 {
     for (size_t r = 0; r < n; r++) {
         const size_t i = first + r, label = g->label[i] < 0 ? 0 : (size_t)g->label[i];
-        const size_t begin = b->max[r] == -(real)INFINITY ? 0 : (size_t)four[r];
-        b->argmax[r] = column_find(tile, b->max[r], begin, args->n_classes, r);
+        b->argmax[r] = column_find(tile, b->max[r], (size_t)four[r], args->n_classes, r);
         l->label[r] = label;
         l->batch.q[r] = g->weight[i] * class_weight(args, label);
         l->batch.v[r] = tile[label * LANES + r];

@@ -279,13 +279,11 @@ static size_t first_invalid(const struct cek_cross_entropy_args *args, const uin
     return i;
 }
 
-/* Counts labels [begin, begin + n), and notes the first that is invalid. */
-static void labels_scan(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
-                        struct cek_scan *scan)
+/* Counts n labels, of rows from `begin` on, and notes the first that is invalid. */
+static void labels_scan(const struct cek_cross_entropy_args *args, const uint64_t *value,
+                        size_t begin, size_t n, struct cek_scan *scan)
 {
-    ALIGN uint64_t value[BLOCK];
     const uint64_t ignored = args->ignore ? args->ignore_index : UINT64_MAX;
-    labels_read(&args->labels, begin, n, value);
     const size_t kept = labels_kept(value, args->n_classes, ignored, n);
     scan->count += (int64_t)kept;
     if (kept == n || scan->invalid >= 0)
@@ -304,14 +302,16 @@ static struct cek_scan scan_classes(const struct cek_cross_entropy_args *args, s
     const int weighted = args->sample_weight.data || args->class_weight || args->target_proba.data;
     for (size_t n; begin < end; begin += n) {
         n = min_size(BLOCK, end - begin);
-        if (args->target_proba.data)
-            scan.count += (int64_t)n;
-        else
-            labels_scan(args, begin, n, &scan);
         if (weighted) {
             targets_load(args, begin, n, &t);
             sum_add(&weight, rows_weight(args, &t, n));
+        } else {
+            labels_read(&args->labels, begin, n, t.value);
         }
+        if (args->target_proba.data)
+            scan.count += (int64_t)n;
+        else
+            labels_scan(args, t.value, begin, n, &scan);
     }
     scan.weight = weighted ? sum_value(weight) : (double)scan.count;
     return scan;
