@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cekernels import _validation
-from cekernels._derivatives import Buffers, Finish
+from cekernels._derivatives import Buffers
 from cekernels._stats import LossStats
 from cekernels._validation import Array
 
@@ -33,11 +33,9 @@ class BoosterLoss(ABC):
         labels: Array,
         sample_weight: Array | None,
         outputs: dict[str, Array],
-        *,
-        finish: dict[str, Finish] | None = None,
-        scale: float = 1.0,
+        **options: Any,
     ) -> None:
-        """Write the gradient and the diagonal of the Hessian of the sum, after all checks."""
+        """Write the gradient and the diagonal of the Hessian of the sum; options are those of `write`."""
 
     @abstractmethod
     def _matrices(self, margins: Array, label: float, weight: float) -> tuple[Array, Array]:
@@ -265,9 +263,8 @@ class Objective:
         factor = self.hess_factor
         if factor is None:
             factor = self.loss._hess_factor(self.booster, margins)
-        floor = None if self.hess_min is None else self.hess_min / factor
-        outputs, finish = {"grad": grad, "hess": hess}, {"hess": Finish(factor, floor)}
-        self.loss._write(margins, labels, weight, outputs, finish=finish)
+        options = {"hess_factor": factor, "hess_min": self.hess_min}
+        self.loss._write(margins, labels, weight, {"grad": grad, "hess": hess}, **options)
         return grad, hess
 
 

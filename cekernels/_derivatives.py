@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,39 +15,13 @@ from cekernels._runtime import effective_threads
 from cekernels._validation import Array, ClassWeight, LabelError
 from cekernels.focal import class_factors
 
-# Bytes of the margins of a block: what is computed in one dtype is still in the cache when it is
-# written in another (100,000 x 10: half of it takes 9 to 19 % more time, twice as much the same).
-BLOCK = 1 << 20
-# Rows in excess: columns a multiple of 4 KiB apart would displace each other in a cache (LightGBM,
-# 10,000 x 100: 11.9 instead of 8.3 ms).
-APART = 16
-
 OUTPUTS = ("loss", "grad", "hess", "proba")
 
-
-class Derivable(NamedTuple):
-    """A loss of margins and targets, checked: its derivatives are written for some rows at a time.
-
-    A job takes what has a value for each row, then what all rows share, then `OUTPUTS`.
-    """
-
-    margins: Array
-    targets: Array
-    make_job: Callable[..., Any]
-    by_row: tuple[Array | None, ...]
-    shared: tuple[Any, ...]
-    is_focal: bool
-
-    def run(self, rows: slice, outputs: dict[str, Array], scale: float, n_threads: int) -> float:
-        """Write outputs of some rows; return the sum of their losses, 0 where each is written."""
-        of_rows = [x if x is None or x.ndim == 0 else x[rows] for x in self.by_row]
-        job = self.make_job(*of_rows, *self.shared, *map(outputs.get, OUTPUTS))
-        job.scale_grad(scale)
-        _parallel.run(job, n_threads)
-        return 0.0 if "loss" in outputs else job.total()
+# Makes the job that writes `OUTPUTS`, arrays of float32 or float64 or None.
+MakeJob: TypeAlias = Callable[..., Any]
 
 
-def binary_derivable(
+def binary_job(
     margins: Array,
     targets: Array,
     sample_weight: Array | None,
@@ -56,21 +30,22 @@ def binary_derivable(
     label_smoothing: float = 0.0,
     gamma: float = 0.0,
     alpha: float | None = None,
-) -> Derivable:
+) -> MakeJob:
     """Return binary cross-entropy, or focal loss, of margins with one axis; all is checked."""
     positive, negative = class_factors(alpha, pos_weight)
     is_plain = gamma == 0.0 and alpha is None
-    return Derivable(
+    return partial(
+        _kernels.Binary if is_plain else partial(_kernels.Focal, gamma, negative),
         margins,
         targets,
-        _kernels.Binary if is_plain else partial(_kernels.Focal, gamma, negative),
-        (margins, targets, sample_weight, None if positive is None else np.asarray(positive)),
-        (label_smoothing, None),
-        gamma > 0.0,
+        sample_weight,
+        None if positive is None else np.asarray(positive),
+        label_smoothing,
+        None,
     )
 
 
-def class_derivable(
+def class_job(
     margins: Array,
     targets: Array,
     sample_weight: Array | None,
@@ -78,7 +53,7 @@ def class_derivable(
     class_weight: ClassWeight = None,
     label_smoothing: float = 0.0,
     gamma: float = 0.0,
-) -> Derivable:
+) -> MakeJob:
     """Return softmax cross-entropy, or focal loss, of rows of margins; but for weights, all is checked.
 
     Targets are codes, or probabilities of two axes.
@@ -87,120 +62,39 @@ def class_derivable(
     weights = _validation.as_class_weight(
         class_weight, margins.shape[1], margins.dtype, labels, None
     )
-    make_job = outer_loss(_kernels.OUTER_FOCAL, gamma) if gamma > 0.0 else _kernels.CrossEntropy
-    return Derivable(
-        margins,
-        targets,
-        lambda *arguments: make_job(*arguments, *NO_OUTPUTS[len(OUTPUTS) :]),
-        (margins, labels, proba, None, sample_weight),
-        (weights, label_smoothing, None, 0.0, 0.0, 1.0),
-        gamma > 0.0,
-    )
+    make = outer_loss(_kernels.OUTER_FOCAL, gamma) if gamma > 0.0 else _kernels.CrossEntropy
+    inputs = margins, labels, proba, None, sample_weight, weights
+    options = label_smoothing, None, 0.0, 0.0, 1.0
+    return lambda *outputs: make(*inputs, *options, *outputs, *NO_OUTPUTS[len(OUTPUTS) :])
 
 
-class Finish(NamedTuple):
-    """What becomes of an output: it is made at least `floor`, then multiplied by `factor`."""
+def write(
+    make_job: MakeJob,
+    outputs: dict[str, Array],
+    *,
+    scale: float = 1.0,
+    hess_factor: float = 1.0,
+    hess_min: float | None = None,
+    n_threads: int | None = None,
+) -> float:
+    """Write outputs of a loss to arrays of float32 or float64; return the sum of losses.
 
-    factor: float = 1.0
-    floor: float | None = None
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether an output stays what it is."""
-        return self.factor == 1.0 and self.floor is None
-
-    def __call__(self, values: Array, out: Array) -> None:
-        """Write to out, which may be values; these are lost."""
+    Gradient and Hessian are multiplied by `scale`, the Hessian by `hess_factor` too; then it is made at
+    least `hess_min`.  Of a focal loss it is the part that is never negative.  With the losses among the
+    outputs no sum is made, and 0 is returned.
+    """
+    job = make_job(*map(outputs.get, OUTPUTS))
+    job.scale_grad(scale)
+    job.set_hess(hess_factor, gauss_newton=True)
+    _parallel.run(job, effective_threads(n_threads))
+    if hess_min is not None and _least(outputs["hess"]) < hess_min:
         # Few values are so small, and to find that there are none takes a seventh of np.maximum.
-        if self.floor is not None and _least(values) < self.floor:
-            np.maximum(values, self.floor, out=values)
-        if self.factor != 1.0:
-            np.multiply(values, self.factor, out=values)
-        if values is not out:
-            np.copyto(out, values, casting="same_kind")
-
-
-UNCHANGED = Finish()
+        np.maximum(outputs["hess"], hess_min, out=outputs["hess"])
+    return 0.0 if "loss" in outputs else job.total()
 
 
 def _least(values: Array) -> float:
     return np.minimum.reduce(values, axis=None, initial=np.inf)  # type: ignore[no-any-return]
-
-
-def write(
-    loss: Derivable,
-    outputs: dict[str, Array],
-    *,
-    finish: dict[str, Finish] | None = None,
-    scale: float = 1.0,
-    n_threads: int | None = None,
-) -> float:
-    """Write outputs of a loss to arrays of any float dtype; return the sum of losses.
-
-    Gradient and Hessian are multiplied by `scale`, and then become what `finish` says.
-
-    What the kernels can write as it is wanted takes one call.  All else goes through blocks of rows.
-    With the losses among the outputs no sum is made, and 0 is returned.  The Hessian of a focal loss
-    is replaced by its part that is never negative.
-    """
-    margins, n_rows = loss.margins, len(loss.margins)
-    threads = effective_threads(n_threads)
-    converted = [name for name, out in outputs.items() if out.dtype != margins.dtype]
-    finishes = dict.fromkeys(converted, UNCHANGED)
-    finishes |= {name: each for name, each in (finish or {}).items() if not each.is_nothing}
-    curved = loss.is_focal and "hess" in outputs
-    if not finishes and not curved:
-        return loss.run(slice(0, n_rows), outputs, scale, threads)
-    step = _block_rows(margins, threads)
-    order: Literal["C", "F"] = "F" if margins.flags.f_contiguous else "C"
-    scratch = {
-        name: np.empty((min(step, n_rows) + APART, *outputs[name].shape[1:]), margins.dtype, order)
-        for name in converted
-    }
-    total = 0.0
-    with np.errstate(all="ignore"):
-        for begin in range(0, n_rows, step):
-            rows = slice(begin, min(begin + step, n_rows))
-            outs = {name: out[rows] for name, out in outputs.items()}
-            values = outs | {name: array[: rows.stop - begin] for name, array in scratch.items()}
-            total += loss.run(rows, _with_proba(values) if curved else values, scale, threads)
-            if curved:
-                _curve(values["hess"], values["grad"], loss.targets[rows])
-                if scale < 0.0:
-                    np.negative(values["hess"], out=values["hess"])
-            for name, each in finishes.items():
-                each(values[name], outs[name])
-    return total
-
-
-def _with_proba(values: dict[str, Array]) -> dict[str, Array]:
-    """Return the same memory, with the probabilities in place of the Hessian."""
-    return {"proba" if name == "hess" else name: value for name, value in values.items()}
-
-
-def _curve(proba: Array, grad: Array, labels: Array) -> None:
-    """Turn probabilities into phi' p (1 - p), the part of a focal Hessian that is never negative.
-
-    The loss is phi(l) of the cross-entropy l.  Its gradient is phi' (p - y), its Hessian's diagonal
-    phi'' (p - y)^2 + phi' p (1 - p); of the label's own class 1 - |p - y| is p, of another 1 - p.
-    """
-    if proba.ndim == 1:
-        np.subtract(1.0, proba, out=proba, where=labels == 0)
-    else:
-        places = np.arange(len(labels)), labels
-        own = proba[places]
-        np.subtract(1.0, proba, out=proba)
-        proba[places] = own
-    np.multiply(proba, grad, out=proba)
-    np.absolute(proba, out=proba)
-
-
-def _block_rows(margins: Array, n_threads: int) -> int:
-    """Return how many rows a block has; more where several threads are to have enough of it."""
-    size = BLOCK if n_threads == 1 else 4 * BLOCK * n_threads
-    logits = size // margins.itemsize
-    rows = max(1, logits // (margins.shape[1] if margins.ndim == 2 else 1))
-    return rows - rows % 512 if rows > 512 else rows  # whole tiles of the kernels
 
 
 def as_codes(labels: Array, n_classes: int, name: str) -> Array:

@@ -21,12 +21,11 @@ from cekernels._boosters import (
     Objective,
 )
 from cekernels._derivatives import (
-    Finish,
     as_codes,
-    binary_derivable,
+    binary_job,
     check_fractions,
     check_total,
-    class_derivable,
+    class_job,
     write,
 )
 from cekernels._stats import LossStats
@@ -96,8 +95,7 @@ class Binary(BoosterLoss):
     the part of the Hessian that is never negative.
 
     Gradients have the accuracy of the functions, and so have Hessians without gamma.  They are written
-    where the library reads them, by way of a block of rows where it reads another dtype than that of
-    its margins.
+    where the library reads them, in its dtype, each rounded once.
 
     References
     ----------
@@ -232,12 +230,10 @@ class Binary(BoosterLoss):
         labels: Array,
         sample_weight: Array | None,
         outputs: dict[str, Array],
-        *,
-        finish: dict[str, Finish] | None = None,
-        scale: float = 1.0,
+        **options: Any,
     ) -> None:
         self._check(margins, labels)
-        loss = binary_derivable(
+        make_job = binary_job(
             margins,
             labels,
             sample_weight,
@@ -246,7 +242,7 @@ class Binary(BoosterLoss):
             gamma=self.gamma,
             alpha=self.alpha,
         )
-        total = write(loss, outputs, finish=finish, scale=scale, n_threads=self.n_threads)
+        total = write(make_job, outputs, **options, n_threads=self.n_threads)
         check_total(total, margins, "margins")
 
     def _matrices(self, margins: Array, *_: float) -> tuple[Array, Array]:
@@ -312,8 +308,7 @@ class Softmax(BoosterLoss):
     or its diagonal.
 
     Gradients have the accuracy of the functions, and so have Hessians without gamma.  They are written
-    where the library reads them, by way of a block of rows where it reads another dtype than that of
-    its margins.
+    where the library reads them, in its dtype, each rounded once.
 
     CatBoost asks for one sample at a time, in Python: some 50 microseconds for each in every round.
 
@@ -486,12 +481,10 @@ class Softmax(BoosterLoss):
         labels: Array,
         sample_weight: Array | None,
         outputs: dict[str, Array],
-        *,
-        finish: dict[str, Finish] | None = None,
-        scale: float = 1.0,
+        **options: Any,
     ) -> None:
         targets = self._targets(margins, labels, self.soft_targets)
-        loss = class_derivable(
+        make_job = class_job(
             margins,
             targets,
             sample_weight,
@@ -499,7 +492,7 @@ class Softmax(BoosterLoss):
             label_smoothing=self.label_smoothing,
             gamma=self.gamma,
         )
-        total = write(loss, outputs, finish=finish, scale=scale, n_threads=self.n_threads)
+        total = write(make_job, outputs, **options, n_threads=self.n_threads)
         check_total(total, margins, "margins")
 
     def _matrices(self, margins: Array, label: float, weight: float) -> tuple[Array, Array]:

@@ -18,11 +18,11 @@ import numpy as np
 
 from cekernels import _validation, special
 from cekernels._derivatives import (
-    Derivable,
+    MakeJob,
     as_codes,
-    binary_derivable,
+    binary_job,
     check_fractions,
-    class_derivable,
+    class_job,
     write,
 )
 from cekernels._validation import Array
@@ -132,7 +132,7 @@ class Kernels:
             y_true, raw_prediction, sample_weight, n_threads, grad=gradient_out, proba=proba_out
         )
 
-    def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
+    def _job(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> MakeJob:
         """Return the loss of these arguments, checked."""
         raise NotImplementedError
 
@@ -149,18 +149,15 @@ class Kernels:
             raw = raw.astype(np.float64, copy=False)
         y = _validation.as_shaped(y_true, "y_true", raw.shape[:1])
         weight = _validation.as_broadcast(sample_weight, "sample_weight", raw.shape[:1])
-        loss = self._derivable(y, raw, weight)
+        make_job = self._job(y, raw, weight)
         for name, out in outputs.items():
-            argument = ARGUMENTS[name]
-            shape = raw.shape[:1] if name == "loss" else raw.shape
-            _validation.check_output(out, argument, shape, out.dtype)
-            _validation.as_floats(out, argument)
+            check_result(out, ARGUMENTS[name], raw.shape[:1] if name == "loss" else raw.shape)
         _validation.check_overlap(
             {ARGUMENTS[name]: out for name, out in outputs.items()},
             {"raw_prediction": raw, "y_true": y, "sample_weight": weight},
             ("gradient_out", "raw_prediction"),
         )
-        write(loss, outputs, n_threads=n_threads)
+        write(make_job, outputs, n_threads=n_threads)
 
 
 ARGUMENTS = {
@@ -171,6 +168,13 @@ ARGUMENTS = {
 }
 
 
+def check_result(out: Array, name: str, shape: tuple[int, ...]) -> None:
+    """Raise where results of this shape cannot be written to out."""
+    if out.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must have dtype float32 or float64, got {out.dtype}")
+    _validation.check_output(out, name, shape, out.dtype)
+
+
 class BinomialKernels(Kernels):
     """Two classes with one raw prediction; with gamma the focal loss."""
 
@@ -178,14 +182,14 @@ class BinomialKernels(Kernels):
         self.gamma = _validation.as_gamma(gamma)
         self.alpha = None if alpha is None else _validation.as_fraction(alpha, "alpha")
 
-    def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
+    def _job(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> MakeJob:
         if raw_prediction.ndim != 1:
             raise ValueError(f"raw_prediction must have shape (n,), got {raw_prediction.shape}")
         if self.gamma > 0.0:
             y_true = as_codes(y_true, 2, "y_true")
         else:
             check_fractions(y_true, "y_true")
-        return binary_derivable(raw_prediction, y_true, weight, gamma=self.gamma, alpha=self.alpha)
+        return binary_job(raw_prediction, y_true, weight, gamma=self.gamma, alpha=self.alpha)
 
 
 class MultinomialKernels(Kernels):
@@ -194,11 +198,11 @@ class MultinomialKernels(Kernels):
     def __init__(self, gamma: float = 0.0) -> None:
         self.gamma = _validation.as_gamma(gamma)
 
-    def _derivable(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> Derivable:
+    def _job(self, y_true: Array, raw_prediction: Array, weight: Array | None) -> MakeJob:
         if raw_prediction.ndim != 2 or raw_prediction.shape[1] == 0:
             raise ValueError(f"raw_prediction must have shape (n, C), got {raw_prediction.shape}")
         codes = as_codes(y_true, raw_prediction.shape[1], "y_true")
-        return class_derivable(raw_prediction, codes, weight, gamma=self.gamma)
+        return class_job(raw_prediction, codes, weight, gamma=self.gamma)
 
 
 class HalfBinomialLoss(_theirs.HalfBinomialLoss):  # type: ignore[misc]

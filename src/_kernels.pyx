@@ -271,6 +271,8 @@ cdef class Binary(Job):
         self.args.ignore = ignore_value is not None
         self.args.ignore_value = ignore_value or 0.0
         self.args.grad_scale = 1.0
+        self.args.hess_factor = 1.0
+        self.args.gauss_newton = False
         self.args.loss = operand(loss)
         self.args.grad = operand(grad)
         self.args.hess = operand(hess)
@@ -286,6 +288,11 @@ cdef class Binary(Job):
     def scale_grad(self, double factor):
         """Multiply the gradient and the Hessian by factor."""
         self.args.grad_scale = factor
+
+    def set_hess(self, double factor, bint gauss_newton):
+        """Multiply the Hessian by another factor; leave out what may be negative of focal loss."""
+        self.args.hess_factor = factor
+        self.args.gauss_newton = gauss_newton
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         self.table.bce_logits(&self.args, begin, end, <double *> cnp.PyArray_DATA(self.sums))
@@ -385,6 +392,8 @@ cdef class CrossEntropy(Job):
         self.args.outer = CEK_OUTER_NONE
         self.args.outer_parameter = 0.0
         self.args.grad_scale = 1.0
+        self.args.hess_factor = 1.0
+        self.args.gauss_newton = False
         self.args.loss = operand(loss)
         self.args.grad = operand(grad)
         self.args.hess = operand(hess)
@@ -407,6 +416,11 @@ cdef class CrossEntropy(Job):
     def scale_grad(self, double factor):
         """Multiply the gradients and Hessians by factor."""
         self.args.grad_scale = factor
+
+    def set_hess(self, double factor, bint gauss_newton):
+        """As for `Binary`; of any outer function."""
+        self.args.hess_factor = factor
+        self.args.gauss_newton = gauss_newton
 
     cdef size_t row_size(self) noexcept:
         """Bytes of a row of logits as they are computed."""
@@ -765,7 +779,7 @@ def plain_binary(
     set_vector(&args.grad, grad)
     set_vector(&args.hess, hess)
     set_vector(&args.proba, proba)
-    args.neg_weight = 1.0
+    args.neg_weight = args.hess_factor = 1.0
     cdef bint valid
     if args.n < PLAIN_NOGIL:
         valid = run_plain_binary(table, &args, &divisor, n_chunks, sums)
@@ -901,7 +915,7 @@ def plain_cross_entropy(
     set_vector(&args.labels, labels)
     set_vector(&args.sample_weight, sample_weight)
     args.label_smoothing = label_smoothing
-    args.logit_scale = 1.0
+    args.logit_scale = args.hess_factor = 1.0
     set_vector(&args.loss, losses)
     args.grad = operand(grad) if is_matrix else like_rows(args.logits, grad)
     args.hess = operand(hess) if is_matrix else like_rows(args.logits, hess)

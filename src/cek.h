@@ -60,6 +60,8 @@ struct cek_binary_args {
     double eps;                   /* probabilities: p and 1 - p are clipped to [eps, 1 - eps] */
     double log_min;               /* probabilities: lower bound of both logarithms          */
     double grad_scale;            /* factor of grad and hess                                */
+    double hess_factor;           /* another of hess                                        */
+    int gauss_newton;             /* focal alone: hess without the term of phi''            */
     struct cek_array loss;          /* real                                                   */
     struct cek_array grad;          /* of the type of input; may be input itself              */
     struct cek_array hess;          /* of the type of input                                   */
@@ -103,6 +105,8 @@ struct cek_cross_entropy_args {
     enum cek_outer outer;           /* of labels, without any option of the logits or smoothing */
     double outer_parameter;
     double grad_scale;              /* factor of grad, hess, scale_grad and scale_hess          */
+    double hess_factor;             /* another of hess                                          */
+    int gauss_newton;               /* hess without the term of phi'', which may be negative    */
     struct cek_array loss;          /* real[n_rows]                                             */
     struct cek_array grad;          /* [n_rows, n_classes]; may be the logits themselves        */
     struct cek_array hess;          /* [n_rows, n_classes]                                      */

@@ -43,6 +43,8 @@ cdef extern from "cek.h" nogil:
         double eps
         double log_min
         double grad_scale
+        double hess_factor
+        int gauss_newton
         cek_array loss
         cek_array grad
         cek_array hess
@@ -72,6 +74,8 @@ cdef extern from "cek.h" nogil:
         cek_outer outer
         double outer_parameter
         double grad_scale
+        double hess_factor
+        int gauss_newton
         cek_array loss
         cek_array grad
         cek_array hess

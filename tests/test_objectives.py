@@ -9,7 +9,6 @@ import pytest
 
 import cekernels as ck
 from cekernels import LabelError, objectives
-from cekernels._derivatives import BLOCK as BLOCK_BYTES
 from cekernels.objectives import Binary, Softmax
 
 # float32 results of a computation in float64, and of one in float32.
@@ -19,7 +18,7 @@ SINGLE = {"rtol": 6e-7, "atol": 1e-38}
 PREDICTIONS = {"rtol": 0, "atol": 1e-6}
 
 LIBRARIES = ("xgboost", "lightgbm")
-BLOCK = BLOCK_BYTES // 4  # float32 logits of a block
+MANY = 100_000  # logits of several chunks
 
 
 class DataSet:
@@ -267,8 +266,8 @@ def test_no_rows(dtype):
             assert grad.shape == hess.shape == np.empty(shape).shape
 
 
-def test_blocks_make_no_difference(rng, dtype):
-    n = BLOCK // 3 + 1000
+def test_chunks_make_no_difference(rng, dtype):
+    n = MANY // 3
     margins, labels = rng.normal(size=(n, 3)).astype(dtype), rng.integers(0, 3, n)
     weights = rng.random(n)
     objective = Softmax(class_weight="balanced").for_lightgbm()
@@ -503,8 +502,8 @@ def test_bad_calls(loss, labels, margins, weights, error, message, library):
         objective_for(loss, library)(np.asarray(labels), margins, weights)
 
 
-def test_bad_labels_of_a_later_block():
-    n = BLOCK + 10
+def test_bad_labels_of_a_later_chunk():
+    n = MANY + 10
     labels = np.zeros(n)
     labels[-1] = 2.0
     with pytest.raises(ValueError, match=rf"got 2.0 at \[{n - 1}\]"):

@@ -397,6 +397,14 @@ def test_bad_arrays(case):
         HalfBinomialLoss().gradient_hessian(**arguments | changed)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float16, ">f8"])
+def test_outputs_of_other_dtypes(dtype):
+    y, raw, out = np.zeros(2), np.zeros(2), np.zeros(2, dtype)
+    with pytest.raises(TypeError, match="hessian_out must have dtype float32 or float64, got"):
+        HalfBinomialLoss().gradient_hessian(y, raw, None, np.zeros(2), out)
+    assert not out.any()
+
+
 def test_outputs_that_share_memory():
     y, raw, gradient = np.zeros(2), np.zeros(2), np.zeros(2)
     bad = [

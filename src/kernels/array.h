@@ -93,9 +93,11 @@ static INLINE void run_read(enum cek_type type, const char *from, ptrdiff_t stri
 
 DEFINE_WRITE(float16, uint16_t, NARROWED_FLOAT16)
 DEFINE_WRITE(bfloat16, uint16_t, NARROWED_BFLOAT16)
-DEFINE_WRITE(real, real, UNCHANGED)
+DEFINE_WRITE(float32, float, (float))
+DEFINE_WRITE(float64, double, UNCHANGED)
 
-/* n values to elements of float16, bfloat16 or REAL_TYPE, `stride` bytes apart. */
+/* n values to elements of a float type, `stride` bytes apart.  Doubles are rounded twice on their way to
+ * half precision: nobody asks for that. */
 static INLINE void run_write(enum cek_type type, const real *values, size_t n, ptrdiff_t stride,
                              char *to)
 {
@@ -103,8 +105,10 @@ static INLINE void run_write(enum cek_type type, const real *values, size_t n, p
         write_float16(values, n, stride, to);
     else if (type == CEK_BFLOAT16)
         write_bfloat16(values, n, stride, to);
+    else if (type == CEK_FLOAT32)
+        write_float32(values, n, stride, to);
     else
-        write_real(values, n, stride, to);
+        write_float64(values, n, stride, to);
 }
 
 /* A place in an array, and its way through the runs. */

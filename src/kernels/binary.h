@@ -159,6 +159,8 @@ static double binary_block(const struct cek_binary_args *args, binary_core *core
         core(args, x, q, s->a, s->b, whole, loss, grad, hess, proba);
         clear_weightless(s->a, s->b, whole, loss, grad, hess);
     }
+    if (args->hess.data && args->hess_factor != 1)
+        block_scale(hess, (real)args->hess_factor, whole, hess);
     block_store(&args->loss, begin, n, loss, s->loss);
     block_store(&args->grad, begin, n, grad, s->grad);
     block_store(&args->hess, begin, n, hess, s->hess);
@@ -217,7 +219,7 @@ static size_t direct_blocks(const struct cek_binary_args *args, binary_total *to
     const int wanted = binary_wanted(args);
     /* The Hessian alone, or probabilities, take scratch for what is computed beside. */
     if (n == 0 || !total || !binary_is_plain(args) || args->loss.data || wanted == HESS ||
-        wanted & PROBA)
+        wanted & PROBA || args->hess_factor != 1)
         return begin;
     const real *x = array_direct(&args->input, begin, n);
     const real *y = array_direct(&args->targets, begin, n);

@@ -35,6 +35,14 @@ static INLINE void block_store(const struct cek_array *out, size_t begin, size_t
         array_write(out, begin, n, values);
 }
 
+/* out = factor e; out may be e itself. */
+static NOINLINE void block_scale(const real *e, real factor, size_t n, real *out)
+{
+    IN_PLACE
+    for (size_t i = 0; i < n; i++)
+        out[i] = factor * e[i];
+}
+
 /* Sum of LANES values, which are spent.  Written out, it makes vectors: a loop over the widths costs a
  * hundred logits 3 % (AMD Zen 4, 2026-11). */
 static INLINE double lane_sum(double *lanes)

@@ -239,15 +239,29 @@ static void columns_mend(const struct column_factors *f, const size_t *label, co
     }
 }
 
+/* Writes n_classes of [class][row] as float, the classes `stride` bytes apart. */
+static NOINLINE void columns_to_float(const real *restrict values, size_t n_classes,
+                                      char *restrict to, ptrdiff_t stride)
+{
+    for (size_t c = 0; c < n_classes; c++, to += stride) {
+        float row[LANES];
+        for (size_t r = 0; r < LANES; r++)
+            row[r] = (float)values[c * LANES + r];
+        memcpy(to, row, sizeof row);
+    }
+}
+
 /* Writes classes [begin, begin + size) of n rows, at most a step, from [class][row]. */
 static void columns_store(const struct rows *rows, int adjacent, size_t first, size_t n,
                           size_t begin, size_t size, const real *values)
 {
     ALIGN real buffer[4 * STEP];
-    const ptrdiff_t step = class_step(rows);
-    for (size_t c = 0; adjacent && c < size; c++)
-        copy_few(values + c * LANES, n,
-                 (real *)(void *)row_at(rows, first) + (ptrdiff_t)(begin + c) * step);
+    char *to = row_at(rows, first) + (ptrdiff_t)begin * rows->stride;
+    const int is_whole = n == LANES && rows->type == CEK_FLOAT32;
+    if (adjacent && is_whole)
+        columns_to_float(values, size, to, rows->stride);
+    for (size_t c = 0; adjacent && !is_whole && c < size; c++, to += rows->stride)
+        run_write(rows->type, values + c * LANES, n, type_sizes[rows->type], to);
     for (size_t r = 0; !adjacent && r < n; r += 4) {
         transpose(values + r, LANES, STEP, 4, buffer, STEP);
         for (size_t i = 0; i < 4 && r + i < n; i++)
@@ -262,8 +276,8 @@ static void columns_result(const struct cek_array *array, const struct rows *row
                            column_result *compute, const real *tile)
 {
     ALIGN real buffer[STEP * LANES];
-    const int adjacent = is_columns(array) && rows_adjacent(rows, first, n);
-    if (adjacent && n == LANES) {
+    const int adjacent = rows_adjacent(rows, first, n);
+    if (adjacent && n == LANES && is_columns(array)) {
         real *out = (real *)(void *)row_at(rows, first);
         compute(tile, f, n_classes, out, class_step(rows));
         columns_mend(f, l->label, b->argmax, n, 0, n_classes, out, class_step(rows));
@@ -288,7 +302,7 @@ static void columns_results(const struct cek_cross_entropy_args *args, const str
     memcpy(grad.factor, l->batch.factor, sizeof grad.factor);
     memcpy(grad.at_top, l->batch.at_top, sizeof grad.at_top);
     if (g->hess.wanted || g->proba.wanted)
-        columns_factors(b, l->batch.q, args->grad_scale, &hess, &proba);
+        columns_factors(b, l->batch.q, hess_scale_of(args), &hess, &proba);
     for (size_t r = 0; r < LANES; r++) {
         proba.keep[r] = ~(bits)0;
         grad.keep[r] = hess.keep[r] = l->batch.q[r] == 0 ? 0 : ~(bits)0;

@@ -55,10 +55,11 @@ static NOINLINE void block_chain(const real *restrict slope, size_t n, real *res
 }
 
 static NOINLINE void block_chain_hess(const real *restrict slope, const real *restrict bend,
-                                      const real *restrict grad, size_t n, real *restrict hess)
+                                      const real *restrict grad, real factor, size_t n,
+                                      real *restrict hess)
 {
     for (size_t i = 0; i < n; i++)
-        hess[i] = fma_(slope[i] * slope[i], hess[i], grad[i] * bend[i]);
+        hess[i] = fma_(slope[i] * slope[i], hess[i], factor * (grad[i] * bend[i]));
 }
 
 /* A class that is not allowed has no gradient, not even as a label. */
@@ -140,7 +141,7 @@ static double outer_targets(const struct cek_cross_entropy_args *args, real v_la
         l[j] = l[0], low[j] = low[0];
     outer_apply(args->outer, l, low, args->outer_parameter, LANES, value, slope, curvature);
     const double loss = t->all * value[0];
-    t->bend = t->all * curvature[0];
+    t->bend = args->gauss_newton ? 0 : t->all * curvature[0];
     t->all *= slope[0], t->rest *= slope[0], t->at_argmax *= slope[0];
     return loss;
 }
@@ -163,7 +164,7 @@ static void row_grad(const struct row_job *job, size_t begin, size_t n, real *ou
     const struct cek_cross_entropy_args *args = job->args;
     const struct softmax_row *row = job->row;
     const struct row_targets *t = job->targets;
-    const double scale = args->grad_scale * (args->softcap ? 1 : args->logit_scale);
+    const double scale = grad_scale_of(args);
     const real factor = (real)(scale * (t->all + finite_pull(t->pull)) / row->total);
     const size_t label = t->label - begin, k = row->argmax - begin;
     if (is_one_hot(args)) {
@@ -191,7 +192,7 @@ static void row_hess(const struct row_job *job, size_t begin, size_t n, real *ou
 {
     const struct cek_cross_entropy_args *args = job->args;
     const struct softmax_row *row = job->row;
-    const double a = args->softcap ? 1 : args->logit_scale, scale = args->grad_scale * a * a;
+    const double scale = hess_scale_of(args);
     const double all = scale * (job->targets->all + finite_pull(job->targets->pull));
     const double bend = scale * job->targets->bend, square = scale * job->targets->square + bend;
     const size_t label = job->targets->label - begin, k = row->argmax - begin;
@@ -246,7 +247,7 @@ static void row_results(const struct row_job *job)
             row_hess(job, begin, n, hess);
             if (args->softcap) {
                 row_grad(job, begin, n, grad_v);
-                block_chain_hess(slope, bend, grad_v, n, hess);
+                block_chain_hess(slope, bend, grad_v, (real)args->hess_factor, n, hess);
             }
             row_finish(&g->hess, i, begin, n, hess, hess_buffer);
         }

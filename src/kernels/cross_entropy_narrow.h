@@ -328,12 +328,13 @@ static NOINLINE void narrow_chain(struct narrow *s, size_t n_classes)
         }
 }
 
-static NOINLINE void narrow_chain_hess(struct narrow *s, size_t n_classes)
+static NOINLINE void narrow_chain_hess(struct narrow *s, real factor, size_t n_classes)
 {
     const struct narrow_extras *extras = &s->extras;
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real slope = extras->slope[c][r], bent = extras->grad[c][r] * extras->bend[c][r];
+            real slope = extras->slope[c][r];
+            real bent = factor * (extras->grad[c][r] * extras->bend[c][r]);
             real hess = fma_(slope * slope, s->softmax.x[c][r], bent);
             s->softmax.x[c][r] = s->live[r] == 0 ? 0 : hess;
         }
@@ -459,24 +460,24 @@ static void narrow_derivatives(const struct cek_cross_entropy_args *args, const 
                                size_t first, size_t n_rows, struct narrow *s)
 {
     const size_t n_classes = args->n_classes;
-    const double a = args->softcap != 0 ? 1 : args->logit_scale;
+    const real grad_scale = (real)grad_scale_of(args), hess_scale = (real)hess_scale_of(args);
     if (reads_twice(args)) {
-        narrow_grad_allowed(args, g, s, (real)(args->grad_scale * a));
+        narrow_grad_allowed(args, g, s, grad_scale);
         memcpy(s->extras.grad, s->softmax.x, n_classes * sizeof s->extras.grad[0]);
     }
     if (g->hess.wanted) {
-        narrow_hess(s, (real)(args->grad_scale * a * a), n_classes);
-        if (args->outer)
-            narrow_bend(s, (real)args->grad_scale, n_classes);
+        narrow_hess(s, hess_scale, n_classes);
+        if (args->outer && !args->gauss_newton)
+            narrow_bend(s, hess_scale, n_classes);
         if (args->softcap != 0)
-            narrow_chain_hess(s, n_classes);
+            narrow_chain_hess(s, (real)args->hess_factor, n_classes);
         tile_store(s->softmax.x, n_rows, n_classes, &g->hess, first);
     }
     if (g->grad.wanted) {
         if (args->softcap != 0)
             narrow_chain(s, n_classes);
         else
-            narrow_grad_allowed(args, g, s, (real)(args->grad_scale * a));
+            narrow_grad_allowed(args, g, s, grad_scale);
         tile_store(s->softmax.x, n_rows, n_classes, &g->grad, first);
     }
 }

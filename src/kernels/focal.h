@@ -15,6 +15,11 @@
  *     hess = near far [W (2 gamma + 1 + gamma s (gamma e - 1)) + V (2 gamma + 1 - gamma l)]
  *            + V gamma^2 far^2 l
  *
+ * With phi(l) = (1 - e^-l)^gamma l of either side, hess is phi' p (1 - p) + phi'' (p - y)^2.  The first
+ * part, of Gauss and Newton, is never negative:
+ *
+ *     far^2 [W e (1 + gamma e s) + V (e + gamma l)]
+ *
  * gamma = 0 gives the bits of the plain loss.  The errors, in ulp: loss and grad (of its terms)
  * 3 + gamma, hess (of its terms) 5 + gamma; the factor far^gamma inherits gamma times the error of l.
  */
@@ -35,6 +40,7 @@ static NOINLINE void focal_core(const struct cek_binary_args *args, const real *
     (void)q;
     const real scale = (real)args->grad_scale, gamma = (real)args->gamma;
     const real slope = 2 * gamma + 1, square = gamma * gamma;
+    const int gauss_newton = args->gauss_newton;
     const struct factor exponent = split_factor(args->gamma);
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real size = abs_(x[i]), e = exp_nonpos(-size), l = log1p_unit(e), s_low;
@@ -50,7 +56,8 @@ static NOINLINE void focal_core(const struct cek_binary_args *args, const real *
         real bent = fma_(-near, near, near) * fma_(w, bent_w, v * bent_v);
         loss[i] = fma_(w + v, l, linear);
         grad[i] = scale * far * (positive ? above : below);
-        hess[i] = scale * fma_(v * square, far * far * l, bent);
+        real all = fma_(v * square, far * far * l, bent), part = far * far * fma_(e, up, v * down);
+        hess[i] = scale * (gauss_newton ? part : all);
         proba[i] = positive ? far : near;
     }
 }

@@ -21,6 +21,18 @@ static INLINE int reads_twice(const struct cek_cross_entropy_args *args)
     return args->softcap != 0 || args->scale_grad.data;
 }
 
+/* Factors of the derivatives in v: what the chain rule makes of a scale without a cap, and grad_scale. */
+static INLINE double grad_scale_of(const struct cek_cross_entropy_args *args)
+{
+    return args->grad_scale * (args->softcap != 0 ? 1 : args->logit_scale);
+}
+
+static INLINE double hess_scale_of(const struct cek_cross_entropy_args *args)
+{
+    const double a = args->softcap != 0 ? 1 : args->logit_scale;
+    return args->grad_scale * args->hess_factor * a * a;
+}
+
 /* v = c tanh(a x / c) and its derivatives in x, a (1 - tanh^2) and -2 a^2 tanh (1 - tanh^2) / c. */
 static INLINE real capped(real x, real scale, real cap, real *slope, real *bend)
 {

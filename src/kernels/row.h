@@ -142,14 +142,6 @@ static double lanes_value(struct lane_totals *sums)
     return (double)sums->high[0] + (double)sums->low[0];
 }
 
-/* out = factor e; out may be e itself. */
-static NOINLINE void block_scale(const real *e, real factor, size_t n, real *out)
-{
-    IN_PLACE
-    for (size_t i = 0; i < n; i++)
-        out[i] = factor * e[i];
-}
-
 /* Memory is asked for while exp keeps the arithmetic busy: the next row's logits one row and a bit
  * ahead, in rows up to PREFETCH_READ bytes; the results 4.5 KiB ahead, in rows from PREFETCH_WRITE
  * bytes on.  Float, ns a logit on an AMD EPYC (Zen 4, 1 MiB of L2, 2026-11):
