@@ -1,4 +1,4 @@
-# The declarations of cek.h that _kernels.pyx uses; cek.h documents every field.
+# The declarations of cek.h that the Cython files use; cek.h documents every field.
 from libc.stdint cimport int64_t, uint64_t
 
 
