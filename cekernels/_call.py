@@ -92,14 +92,17 @@ class Call:
     def run(self, job: Any, stats: LossStats) -> Any:
         """Run the job and return the value, alone or in front of the other outputs."""
         divisor = self.run_scaled(job, stats)
-        results = self.outputs
-        loss = results.pop("loss", None)
+        loss = self.outputs.get("loss")
         value = self.value(job, stats, divisor) if loss is None else unwrap(loss)
-        if "scale_grad" in results and self.reduction != "none":
-            each = results["scale_grad"]
-            results["scale_grad"] = each.reshape(2, -1).sum(axis=1, dtype=np.float64)
-        others = [unwrap(result) for result in results.values()]
+        others = [self.result(name) for name in self.outputs if name != "loss"]
         return (value, *others) if others else value
+
+    def result(self, name: str) -> Any:
+        """Return an output as the caller gets it."""
+        output = self.outputs[name]
+        if name == "scale_grad" and self.reduction != "none":
+            output = output.reshape(2, -1).sum(axis=1, dtype=np.float64)
+        return unwrap(output)
 
     def run_scaled(self, job: Any, stats: LossStats) -> float:
         """Run the job with derivatives of what is returned, and return the divisor."""
