@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import cekernels as ck
-from cekernels import _linear, _linear_rows, _linear_sums, reference
+from cekernels import reference
+from cekernels.linear import _problem, _rows, _sums
 
 sparse = pytest.importorskip("scipy.sparse")
 
@@ -26,11 +27,11 @@ MANY = 53  # rows, in blocks of 7
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Make blocks of 7 rows, and products of 2 classes."""
-    monkeypatch.setattr(_linear_rows, "UNPACKED", 0)
-    monkeypatch.setattr(_linear_rows, "CACHE_BYTES", 0)
-    monkeypatch.setattr(_linear_rows, "MANY_ROWS", 7)
-    monkeypatch.setattr(_linear_rows, "FEW_ROWS", 7)
-    monkeypatch.setattr(_linear_sums, "TILE", 10)
+    monkeypatch.setattr(_rows, "UNPACKED", 0)
+    monkeypatch.setattr(_rows, "CACHE_BYTES", 0)
+    monkeypatch.setattr(_rows, "MANY_ROWS", 7)
+    monkeypatch.setattr(_rows, "FEW_ROWS", 7)
+    monkeypatch.setattr(_sums, "TILE", 10)
 
 
 def problem(rng, dtype, n=MANY, p=5, outputs=(4,)):
@@ -346,8 +347,8 @@ def test_second_derivatives_of_allowed_classes(rng, dtype, n_classes):
     labels, allowed = rng.integers(0, n_classes, MANY), rng.random((MANY, n_classes)) < 0.7
     allowed[np.arange(MANY), labels] = True
     v, shift = rng.standard_normal(coef.shape), rng.standard_normal(intercept.shape)
-    masked = _linear.class_linear_problem(
-        _linear_rows.as_rows(X), n_classes, labels, where=allowed, label_smoothing=0.1
+    masked = _problem.class_linear_problem(
+        _rows.as_rows(X), n_classes, labels, where=allowed, label_smoothing=0.1
     )
     logits = np.where(allowed, X @ coef.T.astype(np.float64) + intercept, -INF)
     products = reference.cross_entropy_hvp(logits, labels, X @ v.T + shift)
@@ -528,9 +529,9 @@ def test_errors_of_binary_targets():
     [("z_loss", 0, 0.5), ("softcap", None, 3.0), ("logit_scale", 1, 2.0)],
 )
 def test_options_without_second_derivatives(name, allowed, value):
-    rows, message = _linear_rows.as_rows(X), f"{name} must be {allowed} for second derivatives, got"
-    derived = _linear.class_linear_problem(rows, 4, Y, **{name: allowed})
-    refused = _linear.class_linear_problem(rows, 4, Y, **{name: value})
+    rows, message = _rows.as_rows(X), f"{name} must be {allowed} for second derivatives, got"
+    derived = _problem.class_linear_problem(rows, 4, Y, **{name: allowed})
+    refused = _problem.class_linear_problem(rows, 4, Y, **{name: value})
     np.testing.assert_array_equal(derived.hvp(W, None, W)[0], np.zeros((4, 2)))
     assert derived.hessian(W)[2].shape == (8, 8)
     assert refused.loss_grad(W)[1].coef.shape == W.shape

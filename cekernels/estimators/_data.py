@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cekernels._linear import LinearProblem, binary_linear_problem, class_linear_problem
-from cekernels._linear_rows import as_rows
 from cekernels._validation import Array
+from cekernels.linear._problem import LinearProblem, binary_linear_problem, class_linear_problem
+from cekernels.linear._rows import as_rows
 from cekernels.losses import binary_cross_entropy_with_logits, cross_entropy
 
 # Bytes of some rows up to which they are copied, to be next to each other in a cache.

@@ -24,7 +24,9 @@ CLASSES = {
     "cekernels.sklearn_losses": "Losses",
 }
 TITLES = {
+    "_binary": "Linear",
     "_by_group": "Metrics",
+    "_classes": "Linear",
     "_evaluate": "Metrics",
     "_log_loss": "Metrics",
     "_runtime": "Threads and configuration",

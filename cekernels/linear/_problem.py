@@ -12,12 +12,12 @@ from cekernels import _kernels, _parallel, _validation
 from cekernels._binary import binary_problem
 from cekernels._call import Call
 from cekernels._classes import NO_OUTPUTS, class_problem
-from cekernels._linear_rows import FEW_ROWS, Rows
-from cekernels._linear_sums import GradSum, HessianSum
-from cekernels._linear_targets import BinaryTargets, ClassTargets, Targets
 from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, Denominator, Reduction
+from cekernels.linear._rows import FEW_ROWS, Rows
+from cekernels.linear._sums import GradSum, HessianSum
+from cekernels.linear._targets import BinaryTargets, ClassTargets, Targets
 
 # Elements of the Hessians of a block's rows.
 HESSIAN_ELEMENTS = 1 << 19

@@ -132,6 +132,12 @@ def as_rows(X: ArrayLike) -> Rows:
     return DenseRows(array)
 
 
+def check_X_grad(rows: Rows, return_X_grad: bool) -> None:
+    """Check that rows of X have a gradient, if it is asked for."""
+    if return_X_grad and not isinstance(rows, DenseRows):
+        raise ValueError("return_X_grad needs a dense X, got a sparse one")
+
+
 def _sparse_rows(X: Any) -> SparseRows:
     if X.format != "csr":
         raise TypeError(

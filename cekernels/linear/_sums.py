@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cekernels._call import unwrap
-from cekernels._linear_rows import DenseRows, Rows
 from cekernels._validation import Array
+from cekernels.linear._rows import DenseRows, Rows
 
 # Elements of coef up to which float32 products are summed in float64, and of a product's memory.
 TILE = 1 << 20
