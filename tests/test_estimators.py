@@ -35,6 +35,7 @@ from cekernels.estimators import (
     _solvers,
     _stream,
 )
+from cekernels.estimators._problem import check_problem
 
 # Of coefficients, absolute, between two solutions of a tight tolerance.
 SAME = 1e-6
@@ -151,7 +152,7 @@ def test_some_rows(rng, make, copied, monkeypatch):
     monkeypatch.setattr(_data, "COPIED", copied)
     X, y = correlated(rng, 100, 3, 3)
     weight = rng.uniform(0.5, 2.0, 100)
-    data = LogisticRegression()._problem(make(X), y, weight).parts[0]
+    data = check_problem(LogisticRegression(), make(X), y, weight).parts[0]
     some = data.every(7)
     assert some.X.shape[0] == 15
     dense = some.X.toarray() if scipy.sparse.issparse(some.X) else some.X
@@ -213,7 +214,7 @@ def test_newton_is_for_few_multiplications(rng, n, p, solver):
 def test_diagonal_of_curvatures(rng, make, kind, monkeypatch):
     monkeypatch.setattr(_metric, "CHUNK_BYTES", 300)
     X, y = correlated(rng, 100, 5, 3)
-    data = LogisticRegression()._problem(make(X.astype(kind)), y, None).parts[0]
+    data = check_problem(LogisticRegression(), make(X.astype(kind)), y, None).parts[0]
     curvatures = rng.uniform(0.1, 1.0, (100, 3)).astype(kind)
     want = np.einsum("ic,ij,ij->cj", curvatures.astype(float), X.astype(kind), X.astype(kind))
     want = np.concatenate([want.ravel(), curvatures.sum(axis=0)])

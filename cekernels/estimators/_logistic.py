@@ -4,7 +4,6 @@
 # mypy: disallow-subclassing-any=False
 
 import warnings
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -13,25 +12,16 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cekernels import special
 from cekernels._validation import Array
-from cekernels.estimators import _stream, _targets
-from cekernels.estimators._data import Data, weigh_classes
+from cekernels.estimators import _stream
 from cekernels.estimators._objective import Prior, flat, rows_of
+from cekernels.estimators._problem import DTYPES, Problem, check_problem
 from cekernels.estimators._solvers import Solution, solve
 
 SOLVERS = {"auto", "lbfgs", "newton-cg", "newton-cholesky"}
-DTYPES = [np.float64, np.float32]
-
-
-@dataclass
-class _Problem:
-    """Checked arguments of a fit: one problem for all classes, or one for each label."""
-
-    classes: Array
-    parts: list[Data]
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):
@@ -218,7 +208,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         ConvergenceWarning
             After `max_iter` iterations, an element of the gradient larger than `tol`.
         """
-        problem = self._problem(X, y, sample_weight)
+        problem = check_problem(self, X, y, sample_weight)
         starts = self._starts(problem) if self.warm_start and hasattr(self, "coef_") else None
         solutions = [
             solve(
@@ -318,7 +308,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         known: Any = getattr(self, "classes_", None) if classes is None else np.unique(classes)
         if known is None and self.targets == "labels":
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        problem = self._problem(X, y, sample_weight, known, reset=not streams)
+        problem = check_problem(self, X, y, sample_weight, known, reset=not streams)
         if not streams:
             streams = [_stream.start(data, self.C) for data in problem.parts]
         elif not np.array_equal(problem.classes, self.classes_):
@@ -438,70 +428,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         pair[:, 1] = logits
         return np.asarray(of_label(pair, out=pair, n_threads=self.n_threads))
 
-    def _problem(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: ArrayLike | None,
-        classes: Array | None = None,
-        reset: bool = True,
-    ) -> _Problem:
-        """Check the arguments of a fit."""
-        is_multilabel = self.targets == "multilabel"
-        if is_multilabel and self.class_weight is not None:
-            raise ValueError('class_weight must be None with targets="multilabel"')
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=DTYPES,
-            multi_output=self.targets != "labels",
-            y_numeric=self.targets != "labels",
-            reset=reset,
-        )
-        weight: Array | None = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
-        if self.targets == "labels":
-            classes, index = _targets.encode_labels(y, classes)
-            class_weight = _targets.class_weights(self.class_weight, classes, y, index, weight)
-            targets = index == 1 if len(classes) == 2 else index
-            return _Problem(classes, [self._data(X, targets, len(classes), weight, class_weight)])
-        y = y.astype(X.dtype, copy=False)
-        if is_multilabel:
-            _targets.check_fractions(y, 'targets="multilabel"')
-            parts = [self._data(X, column, 2, weight, None) for column in y.T]
-            return _Problem(np.arange(y.shape[1]), parts)
-        _targets.check_probabilities(y)
-        n_classes = y.shape[1]
-        classes = np.arange(n_classes)
-        class_weight = _targets.class_weights(self.class_weight, classes, y, y, weight)
-        targets = y[:, 1] if n_classes == 2 else y
-        return _Problem(classes, [self._data(X, targets, n_classes, weight, class_weight)])
-
-    def _data(
-        self,
-        X: Any,
-        targets: Array,
-        n_classes: int,
-        sample_weight: Array | None,
-        class_weight: Array | None,
-    ) -> Data:
-        data = Data(
-            X=X,
-            targets=targets,
-            n_classes=n_classes,
-            sample_weight=sample_weight,
-            class_weight=None,
-            smoothing=float(self.label_smoothing),
-            weight=0.0,
-            fit_intercept=self.fit_intercept,
-            n_threads=self.n_threads,
-        )
-        return weigh_classes(data, class_weight)
-
-    def _starts(self, problem: _Problem) -> list[Array]:
+    def _starts(self, problem: Problem) -> list[Array]:
         """Return the last solution as flat parameters of each problem."""
         n_outputs, n = problem.parts[0].shape
         rows = self.coef_
@@ -516,7 +443,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         parts = np.split(rows.astype(np.float64), len(problem.parts))
         return [flat(part, self.fit_intercept) for part in parts]
 
-    def _keep(self, problem: _Problem, parameters: list[Array]) -> None:
+    def _keep(self, problem: Problem, parameters: list[Array]) -> None:
         """Set the attributes of a fitted model."""
         shape, dtype = problem.parts[0].shape, problem.parts[0].X.dtype
         rows = np.concatenate([rows_of(w, shape, self.fit_intercept) for w in parameters])
