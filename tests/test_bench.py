@@ -18,6 +18,7 @@ if not (ROOT / "bench").is_dir():
 sys.path.append(str(ROOT))
 
 from bench import cases, checking, harness, layouts, machine, peers, report
+from bench.__main__ import main
 from bench.cases import Case
 
 MS = 1_000_000
@@ -396,19 +397,22 @@ class TestCommand:
 
     @pytest.mark.parametrize(
         ("option", "value"),
-        [
-            ("--rounds", "0"),
-            ("--budget", "-1"),
-            ("--peer", "fortran"),
-            ("--case", "("),
-            ("--isa", "abacus"),
-        ],
+        [("--rounds", "0"), ("--budget", "-1"), ("--peer", "fortran"), ("--case", "(")],
     )
-    def test_bad_options(self, option, value):
-        done = self.run(option, value)
+    def test_bad_options(self, option, value, capsys):
+        """In this process, since they are read before it is tied."""
+        with pytest.raises(SystemExit) as ended:
+            main([option, value])
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith("usage: python -m bench ")
+        assert option.strip("-") in error.lower().splitlines()[-1]
+
+    def test_no_such_instruction_set(self):
+        done = self.run("--isa", "abacus")
         assert done.returncode == 2
         assert done.stderr.startswith("usage: python -m bench ")
-        assert option.strip("-") in done.stderr.lower().splitlines()[-1]
+        assert "isa" in done.stderr.lower().splitlines()[-1]
         assert "Traceback" not in done.stderr
 
 

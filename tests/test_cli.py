@@ -544,16 +544,18 @@ def test_heap_does_not_grow_with_the_files(save, score, fortran_order):
 @pytest.mark.parametrize("fortran_order", [False, True])
 def test_resident_memory_does_not_grow_with_the_files(save, fortran_order):
     program = (
-        "import sys; from cekernels import _cli; _cli.main(sys.argv[1:]);"
-        "print(*[line for line in open('/proc/self/status') if line.startswith('VmHWM')])"
+        "import sys; from cekernels import _cli\n"
+        "for files in (sys.argv[1:3], sys.argv[3:]):\n"
+        "    _cli.main(['score', *files])\n"
+        "    print(*[line for line in open('/proc/self/status') if line.startswith('VmHWM')])"
     )
-    peaks = []
+    files = []
     for n_rows in (2**15, 2**17):
-        save_zeros("x.npy", n_rows, fortran_order)
-        (targets,) = save(y=np.zeros(n_rows, np.int8))
-        args = [sys.executable, "-c", program, "score", "x.npy", targets]
-        output = subprocess.run(args, capture_output=True, text=True, check=True).stdout
-        peaks.append(int(output.split()[-2]))
+        save_zeros(f"x{n_rows}.npy", n_rows, fortran_order)
+        files += [f"x{n_rows}.npy", *save(**{f"y{n_rows}": np.zeros(n_rows, np.int8)})]
+    args = [sys.executable, "-c", program, *files]
+    output = subprocess.run(args, capture_output=True, text=True, check=True).stdout
+    peaks = [int(line.split()[1]) for line in output.splitlines() if line.startswith("VmHWM")]
     # The larger file has 96 MB more. What is mapped for a moment depends on the page cache.
     assert peaks[1] - peaks[0] < 64_000
 

@@ -29,8 +29,11 @@ SECOND = [
 SHORTER = {
     "digits.py": {},
     "calibration.py": {},
-    "imbalanced_boosting.py": {},
-    "text_classification.py": {"np.logspace(-1, 3, 5)": "np.logspace(1, 1, 1)"},
+    "imbalanced_boosting.py": {"n_repeats=2": "n_repeats=1", "max_iter=60": "max_iter=30"},
+    "text_classification.py": {
+        "np.logspace(-1, 3, 5)": "np.logspace(1, 1, 1)",
+        "ngram_range=(3, 4)": "ngram_range=(3, 3)",
+    },
 }
 # Imports take as long as most examples: one process runs all.
 PROGRAM = """

@@ -328,7 +328,10 @@ def test_probabilities_add_up_to_one(every_isa, dtype, rng, n_classes):
     """Errors of single probabilities cancel out, those of the sum over the classes do not."""
     x = rng.normal(0, 3, (1, n_classes)).astype(dtype)
     one = pytest.approx(1.0, rel=2 * float(np.finfo(dtype).eps), abs=0.0)
+    seen = set()
     for isa in every_isa():
-        assert math.fsum(special.softmax(x, axis=1)[0].tolist()) == one, isa
         _, proba = ck.cross_entropy(x, [0], return_proba=True)
-        assert math.fsum(proba[0].tolist()) == one, isa
+        for result in (special.softmax(x, axis=1), proba):
+            if (bits := result.tobytes()) not in seen:
+                seen.add(bits)
+                assert math.fsum(result[0].tolist()) == one, isa

@@ -2,6 +2,7 @@
 
 import array
 import collections
+import functools
 import math
 import re
 import warnings
@@ -247,19 +248,26 @@ def same():
     """Assert that scikit-learn's function returns, raises and warns the same."""
     theirs = pytest.importorskip("sklearn.metrics").log_loss
 
-    def check(*args, **kwargs):
+    def check(*args, isas=lambda: [None], **kwargs):
         want, want_warnings = outcome(theirs, args, kwargs)
-        got, got_warnings = outcome(log_loss, args, kwargs)
-        assert got_warnings == want_warnings
-        if isinstance(want, Exception):
-            assert sorted_sets(got) == sorted_sets(want)
-            assert isinstance(want, type(got))
-        else:
-            dtype = np.asarray(args[1]).dtype.name
-            assert type(got) is float
-            assert got == pytest.approx(want, rel=RELATIVE.get(dtype, 1e-12), abs=0.0)
+        for _ in isas():
+            got, got_warnings = outcome(log_loss, args, kwargs)
+            assert got_warnings == want_warnings
+            if isinstance(want, Exception):
+                assert sorted_sets(got) == sorted_sets(want)
+                assert isinstance(want, type(got))
+            else:
+                dtype = np.asarray(args[1]).dtype.name
+                assert type(got) is float
+                assert got == pytest.approx(want, rel=RELATIVE.get(dtype, 1e-12), abs=0.0)
 
     return check
+
+
+@pytest.fixture
+def same_on_every_isa(same, every_isa):
+    """Assert the same on every instruction set."""
+    return functools.partial(same, isas=every_isa)
 
 
 def outcome(function, args, kwargs):
@@ -675,9 +683,9 @@ def test_late_class(same, rng):
     same(np.append(y, 10**6), rng.dirichlet(np.ones(3), len(y) + 1))
 
 
-@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("n_columns", [1, 2, 3, 31, 40, 600])
-def test_a_single_fault_is_found(same, rng, n_columns):
+def test_a_single_fault_is_found(same_on_every_isa, rng, n_columns):
+    same = same_on_every_isa
     n = 600 if n_columns < 600 else 300
     y = rng.integers(0, max(2, n_columns), n)
     proba = rng.dirichlet(np.ones(max(2, n_columns)), n)
@@ -698,12 +706,11 @@ def test_a_single_fault_is_found(same, rng, n_columns):
             same(faulty, proba)
 
 
-@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("probability", [0.0, 1e-300, 1e-17, 1e-10, 1e-5, 0.5, 1 - 1e-10, 1.0])
-def test_tails(same, probability):
+def test_tails(same_on_every_isa, probability):
     for y in (0, 1):
-        same([y], [probability], labels=[0, 1])
-        same([y], [[probability, 1.0 - probability]], labels=[0, 1])
+        same_on_every_isa([y], [probability], labels=[0, 1])
+        same_on_every_isa([y], [[probability, 1.0 - probability]], labels=[0, 1])
 
 
 numbers = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300)

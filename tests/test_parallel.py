@@ -375,26 +375,42 @@ def python(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("3", 3), (" 2 ", 2), ("-1", None), ("1000", 1000)]
-)
-def test_environment_variable(python, value, expected):
-    program = (
-        "import cekernels as ck; print(ck.get_num_threads(), ck.show_config('dict')['threads'])"
-    )
-    process = python(program, CEKERNELS_NUM_THREADS=value)
-    assert process.stderr == ""
+# Imports one after the other, all but that of the extension module, which a process has once.
+IMPORTS = """
+import os, sys
+for value in sys.argv[1:]:
+    os.environ["CEKERNELS_NUM_THREADS"] = value
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cekernels"]:
+        if name != "cekernels._kernels":
+            del sys.modules[name]
+    try:
+        import cekernels as ck
+        print(ck.get_num_threads(), ck.show_config("dict")["threads"])
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_environment_variable(python):
+    numbers = {"3": 3, " 2 ": 2, "-1": None, "1000": 1000}
+    others = ["0", "two", "1.5"]
     cpus, reason = _runtime.cpu_count()
-    config = {"default": expected or cpus, "cpus": cpus, "limited_by": reason, "forced": value}
-    assert process.stdout == f"{expected or cpus} {config}\n"
+    expected = []
+    for value, number in numbers.items():
+        config = {"default": number or cpus, "cpus": cpus, "limited_by": reason, "forced": value}
+        expected.append(f"{number or cpus} {config}")
+    for value in others:
+        expected.append(f"CEKERNELS_NUM_THREADS must be a non-zero integer, got {value!r}")
+    process = python(IMPORTS, *numbers, *others)
+    assert process.stderr == ""
+    assert process.stdout.splitlines() == expected
 
 
-@pytest.mark.parametrize("value", ["0", "two", "1.5"])
-def test_environment_variable_that_is_no_number(python, value):
-    process = python("import cekernels", CEKERNELS_NUM_THREADS=value)
+def test_environment_variable_that_is_no_number(python):
+    process = python("import cekernels", CEKERNELS_NUM_THREADS="two")
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (
-        f"ValueError: CEKERNELS_NUM_THREADS must be a non-zero integer, got {value!r}"
+        "ValueError: CEKERNELS_NUM_THREADS must be a non-zero integer, got 'two'"
     )
 
 
