@@ -1,7 +1,10 @@
-"""Fixtures: instruction sets, dtypes, seeded generators, and the comparison with the reference."""
+"""Fixtures: instruction sets, dtypes, generators, other processes, errors, and the reference."""
 
 import contextlib
 import functools
+import os
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -67,6 +70,25 @@ def dtype(request):
 @pytest.fixture
 def rng(request):
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run a program in another process, far from the sources, with these variables set."""
+
+    def run(program, *arguments, flags=(), **variables):
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CEKERNELS_")}
+        return subprocess.run(
+            [sys.executable, *flags, "-c", program, *arguments],
+            cwd=tmp_path,
+            env=inherited | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture

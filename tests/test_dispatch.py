@@ -1,12 +1,9 @@
 """Which instruction set is used, what is reported, and what an import leaves alone."""
 
 import json
-import os
 import platform
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +15,6 @@ from cekernels import _kernels, _runtime, special
 AVAILABLE = _runtime.available_isas()
 BUILT = _kernels.built_isas()
 NUMBERS = np.linspace(-20.0, 20.0, 1000)
-
-
-@pytest.fixture
-def python(tmp_path):
-    """Run a program in another process, far from the source folder, with these variables set."""
-
-    def run(program, *flags, **variables):
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CEKERNELS_")}
-        return subprocess.run(
-            [sys.executable, *flags, "-c", program],
-            cwd=tmp_path,
-            env=inherited | variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
 
 
 def last_line(process):
@@ -242,7 +220,7 @@ print(json.dumps([before, after, state(), sorted(sys.modules)]))
 
 @pytest.fixture
 def states(python):
-    process = python(STATE, "-W", "error")
+    process = python(STATE, flags=["-W", "error"])
     assert process.stderr == ""
     return json.loads(process.stdout)
 
@@ -262,7 +240,7 @@ def test_source_folder_without_a_build(python, tmp_path):
     package.mkdir()
     for path in Path(cekernels.__file__).parent.glob("*.py"):
         shutil.copy(path, package)
-    assert last_line(python("import cekernels", "-S")) == (
+    assert last_line(python("import cekernels", flags=["-S"])) == (
         "ImportError: the compiled part of cekernels is missing: this is its source folder without "
         "a build. Leave the folder, or install from it with `pip install -e .`"
     )

@@ -1,15 +1,11 @@
-"""Metrics of logits: values by hand, their definitions and scikit-learn side by side, and batches."""
+"""evaluate and the single metrics: by hand, by their definitions, and where these end."""
 
-import itertools
 import math
-import pickle
 import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import cekernels as ck
 from cekernels import metrics, reference
@@ -17,15 +13,11 @@ from cekernels.metrics import MetricAccumulator, _sums, evaluate
 
 # Relative, of sums: by the dtype of the logits.
 RELATIVE = {np.float32: 4e-7, np.float64: 1e-13}
-# Of sums of batches against those of the whole.
-MERGED = 1e-14
-
 INF, NAN = math.inf, math.nan
 LOG_2, LOG_3 = 0.6931471805599453, 1.0986122886681098
 # Of three classes, whose probabilities are (1/2, 1/4, 1/4), (1/4, 1/2, 1/4) and so on.
 HALF = [[LOG_2, 0.0, 0.0], [0.0, LOG_2, 0.0], [0.0, 0.0, LOG_2], [LOG_2, 0.0, 0.0]]
 LABELS = [0, 1, 0, 2]
-
 SHAPES = [(50,), (50, 1), (50, 2), (50, 3), (7, 40), (3, 500), (1, 5), (1,)]
 
 
@@ -386,131 +378,7 @@ def test_half_precision(rng):
             assert metrics.accuracy(logits, labels) == want.accuracy
 
 
-# Groups
-
-
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize(
-    "groups",
-    [[3, -1, 3, 7], ["b", "a", "b", "c"], [0.5, 0.25, 0.5, 1.5], [True, False, True, True]],
-)
-def test_groups(groups):
-    got = metrics.cross_entropy_by_group(HALF, LABELS, groups, sample_weight=[1.0, 2.0, 3.0, 0.5])
-    want = reference.cross_entropy_by_group(
-        HALF, LABELS, groups, sample_weight=[1.0, 2.0, 3.0, 0.5]
-    )
-    assert got.groups.tolist() == sorted(set(groups))
-    assert_close(got[1:], want[1:])
-
-
-def test_groups_of_ignored_samples():
-    got = metrics.cross_entropy_by_group(HALF, [0, -1, 0, 2], [5, 6, 5, 5], ignore_index=-1)
-    assert_close(got, metrics.LossTable([5, 6], [5 * LOG_2, 0.0], [3.0, 0.0], [3, 0]), 1e-15)
-
-
-def test_tables_add_up(rng):
-    logits, labels = data(rng, (60, 3))
-    groups = rng.integers(0, 9, 60)
-    whole = metrics.cross_entropy_by_group(logits, labels, groups)
-    parts = [
-        metrics.cross_entropy_by_group(logits[rows], labels[rows], groups[rows])
-        for rows in (slice(0, 5), slice(5, 6), slice(6, 60))
-    ]
-    assert_close(sum(parts), whole, MERGED)
-    assert_close(parts[2] + (parts[1] + parts[0]), whole, MERGED)
-    for other in (1, parts[0][:3]):
-        with pytest.raises(TypeError, match="a LossTable adds to a LossTable, got"):
-            whole + other
-        with pytest.raises(TypeError, match="a LossTable adds to a LossTable, got"):
-            other + whole if other == 1 else whole.__radd__(other)
-
-
-# Batches
-
-
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("shape", [(90,), (90, 3)])
-def test_batches(rng, shape):
-    logits, labels = data(rng, shape)
-    weight = rng.uniform(0.0, 2.0, 90)
-    labels[::7] = -1
-    options = {"ignore_index": -1}
-    want = evaluate(logits, labels, sample_weight=weight, n_bins=5, **options)
-    parts = []
-    for rows in (slice(0, 20), slice(20, 20), slice(20, 90)):
-        parts.append(MetricAccumulator(n_bins=5))
-        parts[-1].update(logits[rows], labels[rows], sample_weight=weight[rows], **options)
-    one = MetricAccumulator(5)
-    for rows in np.split(np.arange(90), [1, 40, 77]):
-        one.update(logits[rows], labels[rows], sample_weight=weight[rows], **options)
-    for order in itertools.permutations(parts):
-        assert_close(sum(order).result(), want, MERGED)
-    assert_close(one.result(), want, MERGED)
-    assert_close((parts[0] + (parts[1] + parts[2])).result(), want, MERGED)
-    parts[0].merge(parts[2])
-    assert_close(parts[0].result(), want, MERGED)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 40), max_size=4), st.randoms())
-def test_counts_do_not_depend_on_the_batches(cuts, random):
-    rng = np.random.default_rng(random.randrange(2**32))
-    logits, labels = data(rng, (40, 3))
-    weight = rng.integers(0, 4, 40)
-    want = evaluate(logits, labels, sample_weight=weight)
-    got = MetricAccumulator()
-    for rows in np.split(np.arange(40), sorted(cuts)):
-        part = MetricAccumulator()
-        part.update(logits[rows], labels[rows], sample_weight=weight[rows])
-        got += part
-    got = got.result()
-    assert got.accuracy == want.accuracy
-    assert got.stats[1:] == want.stats[1:]
-    assert_same(got.by_class[2:], want.by_class[2:])
-    assert_same(got.reliability.weight, want.reliability.weight)
-    assert_close(got, want, MERGED)
-
-
-def test_adding_changes_neither(rng):
-    a, b = MetricAccumulator(), MetricAccumulator()
-    a.update(*data(rng, (9, 3)))
-    b.update(*data(rng, (9, 3)))
-    before, other = a.result(), b.result()
-    total = a + b
-    total.update(*data(rng, (9, 3)))
-    sum([a, b]).merge(b)
-    result = a.result()
-    for array in (*result.by_class, *result.reliability):
-        array[...] = 77
-    assert_same(a.result(), before)
-    assert_same(b.result(), other)
-
-
-def test_pickle(rng):
-    accumulator = MetricAccumulator(3)
-    accumulator.update(*data(rng, (9, 3)))
-    copy = pickle.loads(pickle.dumps(accumulator))
-    assert_same(copy.result(), accumulator.result())
-    copy.update(*data(rng, (9, 3)))
-    assert copy.result().stats.count == 18
-    assert accumulator.result().stats.count == 9
-    assert_same(pickle.loads(pickle.dumps(copy.result())), copy.result())
-
-
-def test_empty_accumulator():
-    empty = MetricAccumulator(3)
-    assert np.isnan(empty.result()[:5]).all()
-    assert len(empty.result().by_class.groups) == 0
-    assert repr(empty) == "MetricAccumulator(n_bins=3)"
-    assert repr(sum([empty, empty])) == repr(empty)
-    empty.update(np.zeros((0, 4)), np.zeros(0, int))
-    assert len(empty.result().by_class.groups) == 4
-    empty.update(np.zeros((2, 4)), [0, 1])
-    assert repr(empty) == "<MetricAccumulator of 2 samples of 4 classes, n_bins=3>"
-
-
 # Errors
-
 
 FUNCTIONS = [
     metrics.accuracy,
@@ -619,38 +487,3 @@ def test_errors_of_scale(value):
     with pytest.raises(TypeError) as caught:
         metrics.brier_score(HALF, LABELS, scale_by_half=value)
     assert str(caught.value) == f"scale_by_half must be True, False or 'auto', got {value!r}"
-
-
-def test_errors_of_groups():
-    with pytest.raises(ValueError, match=r"groups must have shape \(4,\), got \(3,\)"):
-        metrics.cross_entropy_by_group(HALF, LABELS, [0, 1, 2])
-    with pytest.raises(TypeError, match="groups must be of one kind, to be sorted: '<' not supp"):
-        metrics.cross_entropy_by_group(HALF, LABELS, np.array(["a", None, "b", "a"], object))
-
-
-def test_errors_of_accumulators(rng):
-    accumulator = MetricAccumulator(4)
-    accumulator.update(HALF, LABELS)
-    before = accumulator.result()
-    other = MetricAccumulator(4)
-    other.update(*data(rng, (5, 2)))
-    with pytest.raises(
-        ValueError, match="the number of classes must be 3, as it was before, got 2"
-    ):
-        accumulator.update([0.5], [1])
-    with pytest.raises(
-        ValueError, match="the number of classes must be 3, as it was before, got 2"
-    ):
-        accumulator.merge(other)
-    with pytest.raises(ValueError, match="n_bins must be 4 to be merged, got 15"):
-        accumulator + MetricAccumulator()
-    with pytest.raises(TypeError, match="adds to a MetricAccumulator, got int"):
-        accumulator.merge(0)
-    for wrong in (1, "one"):
-        with pytest.raises(TypeError, match="unsupported operand"):
-            accumulator + wrong
-        with pytest.raises(TypeError):
-            wrong + accumulator
-    with pytest.raises(ck.LabelError):
-        accumulator.update(HALF, [0, 1, 2, 3])
-    assert_same(accumulator.result(), before)

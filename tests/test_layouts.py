@@ -1,14 +1,7 @@
 """Arrays of any axis, strides, alignment and memory: the bits of the contiguous call, and no copy."""
 
 import itertools
-import json
 import math
-import os
-import platform
-import subprocess
-import sys
-import sysconfig
-import textwrap
 import tracemalloc
 
 import numpy as np
@@ -28,11 +21,7 @@ common = settings(
 )
 quick = settings(common, max_examples=150)
 deep = settings(common, max_examples=3000)
-
 SENTINEL = 12345.0
-
-
-# Each of these returns the same numbers in other memory.
 
 
 def contiguous(array):
@@ -85,7 +74,6 @@ def read_only(array):
 
 WRITEABLE = [contiguous, fortran, backwards, spread, in_records, rolled, shifted]
 LAYOUTS = [*WRITEABLE, read_only]
-
 layouts = st.sampled_from(LAYOUTS)
 output_layouts = st.sampled_from(WRITEABLE)
 seeds = st.integers(0, 2**32 - 1)
@@ -165,7 +153,6 @@ def test_axes_that_follow_each_other_are_one():
 CLASS_OUTPUTS = ("grad", "hess", "proba", "lse", "scale_grad")
 # Outputs with an axis of classes, and inputs with one.
 BY_CLASS = {"grad", "hess", "proba", "logits", "where", "targets"}
-
 class_options = st.fixed_dictionaries(
     {
         "reduction": st.sampled_from(["none", "sum", "mean", "stats"]),
@@ -401,7 +388,6 @@ def test_masks_are_broadcast(rng, dtype, assert_same_bits, n_classes, broadcast)
 # Binary losses
 
 BINARY_OUTPUTS = ("grad", "hess", "proba")
-
 binary_cases = {
     "seed": seeds,
     "dtype": dtypes,
@@ -487,7 +473,6 @@ def test_binary_deeply(every_isa, assert_same_bits, **case):
 
 ELEMENTWISE = ("expit", "log_expit", "softplus")
 NORMALISED = ("softmax", "log_softmax")
-
 special_cases = {
     "seed": seeds,
     "dtype": dtypes,
@@ -672,90 +657,3 @@ def test_no_copy_of_any_array(dtype, loss, layout, n_classes):
     tracemalloc.stop()
     row = n_classes * np.dtype(dtype).itemsize
     assert peak < 20_000 + 17 * row
-
-
-COUNTER = r"""
-#include <stddef.h>
-void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
-void *__libc_memalign(size_t, size_t);
-static size_t total;
-size_t counted(void) { size_t n = total; total = 0; return n; }
-static size_t add(size_t n)
-{
-    if (n > 4096) /* an array, not an object */
-        __atomic_fetch_add(&total, n, __ATOMIC_RELAXED);
-    return n;
-}
-void *malloc(size_t n) { return __libc_malloc(add(n)); }
-void *calloc(size_t n, size_t m) { add(n * m); return __libc_calloc(n, m); }
-void *realloc(void *p, size_t n) { return __libc_realloc(p, add(n)); }
-void *memalign(size_t a, size_t n) { return __libc_memalign(a, add(n)); }
-void *aligned_alloc(size_t a, size_t n) { return __libc_memalign(a, add(n)); }
-int posix_memalign(void **p, size_t a, size_t n) { *p = __libc_memalign(a, add(n)); return !*p; }
-"""
-
-PROGRAM = """
-import ctypes, json, sys
-import numpy as np
-import cekernels as ck
-from cekernels import special
-counted = ctypes.CDLL(None).counted
-counted.restype = ctypes.c_size_t
-sizes = {}
-def measure(name, function, *args, **kwargs):
-    function(*args, **kwargs)
-    counted()
-    function(*args, **kwargs)
-    sizes[name] = counted()
-measure("a copy", np.copy, np.zeros((1000, 100)))
-for dtype in (np.float32, np.float64):
-    x = np.zeros((100, 1000), dtype).T
-    labels, soft = np.zeros(2000, np.int8)[::2], np.zeros((1000, 200), np.float32)[:, ::2]
-    outs = {f"{name}_out": np.zeros_like(x) for name in ("grad", "hess", "proba")}
-    for kind, targets in (("labels", labels), ("soft", soft)):
-        measure(f"{kind} {dtype.__name__}", ck.cross_entropy, x, targets, **outs)
-        measure(f"{kind} softcap {dtype.__name__}", ck.cross_entropy, x, targets, softcap=5, **outs)
-        measure(f"{kind} loss {dtype.__name__}", ck.cross_entropy, x, targets)
-    measure(f"binary {dtype.__name__}", ck.binary_cross_entropy_with_logits, x, soft, **outs)
-    measure(f"softmax {dtype.__name__}", special.softmax, x, axis=1, out=outs["grad_out"])
-    measure(f"expit {dtype.__name__}", special.expit, x, out=x)
-print(json.dumps(sizes))
-"""
-
-
-def preloaded_counter(folder):
-    """Return a library whose malloc counts bytes, for LD_PRELOAD."""
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("the counter replaces the allocator of glibc")
-    source, library = folder / "counter.c", folder / "counter.so"
-    source.write_text(COUNTER)
-    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
-    command = [*compiler, "-O1", "-fno-builtin", "-shared", "-fPIC", "-o", library, source]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip(f"no compiler {compiler[0]}")
-    if done.returncode:
-        pytest.skip(f"{compiler[0]} cannot make the counter: {done.stderr.decode()}")
-    return library
-
-
-def test_bytes_from_malloc(tmp_path):
-    """All that a call allocates, also without Python's knowledge, is less than a tenth of a copy."""
-    environment = os.environ | {
-        "LD_PRELOAD": str(preloaded_counter(tmp_path)),
-        "PYTHONMALLOC": "malloc",
-        "CEKERNELS_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", textwrap.dedent(PROGRAM)],
-        env=environment,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    sizes = json.loads(done.stdout)
-    assert sizes.pop("a copy") >= 800_000
-    assert len(sizes) == 18
-    assert max(sizes.values()) < 40_000, sizes
