@@ -104,6 +104,48 @@ def assert_same_bits():
 
 
 @pytest.fixture
+def losses():
+    """Return losses, each with logits and targets that are right."""
+    x, y, p = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, 1.0]), np.array([0.5, 0.25, 1.0])
+    rows, labels = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]]), np.array([0, 2])
+    soft = np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]])
+    return {
+        "logits": (cekernels.binary_cross_entropy_with_logits, x, y),
+        "probs": (cekernels.binary_cross_entropy, p, y),
+        "labels": (cekernels.cross_entropy, rows, labels),
+        "soft": (cekernels.cross_entropy, rows, soft),
+    }
+
+
+@pytest.fixture
+def outputs():
+    """Return arrays for the outputs of a loss that all of its reductions have."""
+    return _outputs
+
+
+@pytest.fixture
+def fails():
+    """Assert that a call raises exactly this error, and leaves every array as it was."""
+    return _fails
+
+
+@pytest.fixture
+def loss_fails(losses):
+    """Assert that a loss fails: without outputs, with one and with all of them."""
+
+    def check(error, message, name, x=None, y=None, **kwargs):
+        function, valid_x, valid_y = losses[name]
+        x, y = valid_x if x is None else x, valid_y if y is None else y
+        _fails(error, message, function, x, y, **kwargs)
+        if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):
+            given = _outputs(function, x)
+            _fails(error, message, function, x, y, **{"grad_out": given["grad_out"]} | kwargs)
+            _fails(error, message, function, x, y, **given | kwargs)
+
+    return check
+
+
+@pytest.fixture
 def every_isa():
     """Yield the instruction sets of this processor, each while it is in use.
 
@@ -208,6 +250,22 @@ def _assert_same_bits(got, want):
     if got.tobytes() != want.tobytes():
         np.testing.assert_array_equal(got, want)
         pytest.fail("equal values, but other bits: the sign of a zero or of a nan")
+
+
+def _fails(error, message, function, *args, **kwargs):
+    arrays = [value for value in (*args, *kwargs.values()) if isinstance(value, np.ndarray)]
+    before = [array.tobytes() for array in arrays]
+    with pytest.raises(error) as caught:
+        function(*args, **kwargs)
+    assert caught.type is error
+    assert str(caught.value) == message
+    assert [array.tobytes() for array in arrays] == before
+
+
+def _outputs(function, x):
+    names = ["grad_out", "hess_out"]
+    names += ["proba_out"] * (function is not cekernels.binary_cross_entropy)
+    return {name: np.full(np.shape(x), 12345.0, x.dtype) for name in names}
 
 
 def _call(function, *args, **kwargs):

@@ -1,6 +1,7 @@
 """Where the results differ from those of scikit-learn on purpose; each test is a row of the page.
 
-`test_parity.py` has the calls that agree; `test_metrics.py` compares `log_loss` in every option.
+`test_parity.py` has the calls that agree; `test_log_loss_scikit_learn.py`
+compares `log_loss` in every option.
 """
 
 import math
