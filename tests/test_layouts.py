@@ -1,5 +1,6 @@
 """Arrays of any axis, strides, alignment and memory: the bits of the contiguous call, and no copy."""
 
+import functools
 import itertools
 import math
 import tracemalloc
@@ -617,22 +618,27 @@ LONG = 60_000  # logits
 LOSSES = ("labels", "soft", "logits", "probs")
 
 
+@functools.cache
+def repeated(values, shape):
+    return np.resize(values, shape)
+
+
 def long_call(dtype, loss, layout, n_classes):
     """Return a loss with all of its outputs given, so that nothing has to be made."""
     n_rows = max(300, LONG // n_classes)
     shape = (n_rows, n_classes)
-    x = np.resize(np.linspace(-4, 4, 99, dtype=dtype), shape)
+    x = repeated(tuple(np.linspace(-4, 4, 99)), shape).astype(dtype)
     outs = ["grad_out", "hess_out"]
     options = {"sample_weight": layout(np.full(n_rows, 0.5, np.float16))}
     if loss in ("labels", "soft"):
         function = ck.cross_entropy
         labels = np.arange(n_rows, dtype=np.int16) % n_classes
         targets = labels if loss == "labels" else np.full(shape, 0.25, np.float16)
-        options["where"] = layout(np.resize([True] * 9 + [False], shape))
+        options["where"] = layout(repeated((True,) * 9 + (False,), shape))
         options |= {"label_smoothing": 0.25, "softcap": 5.0, "z_loss": 0.125}
     else:
         function = ck.binary_cross_entropy_with_logits
-        targets = np.resize(np.array([0, 1, 1], np.int8), shape)
+        targets = repeated((0, 1, 1), shape).astype(np.int8)
         options["sample_weight"] = options["sample_weight"][:, np.newaxis]
         if loss == "probs":
             function, x = ck.binary_cross_entropy, special.expit(x)
