@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 
 import cekernels as ck
-from cekernels import _parallel, _runtime
-
-
-@pytest.fixture(autouse=True)
-def many_cpus(monkeypatch):
-    """Let threads work on any machine, also where some have to share a CPU."""
-    monkeypatch.setattr(_parallel, "cpus_allowed", lambda: 64)
-
+from cekernels import _runtime
 
 # The environment
 
