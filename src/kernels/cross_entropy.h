@@ -18,14 +18,49 @@
 #include "targets.h"
 #include "tile.h"
 
-/* q_c (m - v_c), 0 where q_c = 0 even if v_c = -inf */
-static NOINLINE void block_distance(const real *restrict v, const real *restrict q, real max,
-                                    size_t n, real *restrict d)
+/* q (max - v), 0 where q = 0 even if v = -inf */
+static INLINE real distance_of(real q, real max, real v)
 {
-    for (size_t i = 0; i < n / LANES * LANES; i++) {
-        real product = q[i] * (max - v[i]);
-        d[i] = q[i] == 0 ? 0 : product;
-    }
+    real product = q * (max - v);
+    return q == 0 ? 0 : product;
+}
+
+/* Adds q and distances of n <= BLOCK classes in whole vectors to two sums, as block_sum.  Returns whether
+ * any q differs from 0. */
+static NOINLINE int block_targets(const real *restrict v, const real *restrict q, real max,
+                                  size_t n, struct sum *rest, struct sum *distance)
+{
+    double q_sum[LANES] = {0}, d_sum[LANES] = {0};
+    bits any[LANES] = {0}, all = 0;
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            const size_t second = i + LANES + j, third = second + LANES, fourth = third + LANES;
+            real q1 = q[i + j], q2 = q[second], q3 = q[third], q4 = q[fourth];
+            real d1 = distance_of(q1, max, v[i + j]), d2 = distance_of(q2, max, v[second]);
+            real d3 = distance_of(q3, max, v[third]), d4 = distance_of(q4, max, v[fourth]);
+            q_sum[j] += (q1 + q2) + (q3 + q4);
+            d_sum[j] += (d1 + d2) + (d3 + d4);
+            any[j] |= to_bits(q1) | to_bits(q2) | to_bits(q3) | to_bits(q4);
+        }
+    for (; i < n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            q_sum[j] += q[i + j];
+            d_sum[j] += distance_of(q[i + j], max, v[i + j]);
+            any[j] |= to_bits(q[i + j]);
+        }
+    for (size_t j = 0; j < LANES; j++)
+        all |= any[j];
+    sum_add(rest, lane_sum(q_sum));
+    sum_add(distance, lane_sum(d_sum));
+    return all << 1 != 0;
+}
+
+static NOINLINE void block_shift(const real *e, real factor, real shift, size_t n, real *out)
+{
+    IN_PLACE
+    for (size_t i = 0; i < n; i++)
+        out[i] = fma_(factor, e[i], -shift);
 }
 
 static NOINLINE void block_grad(const real *e, const real *restrict q, real factor, real scale,
@@ -69,15 +104,6 @@ static NOINLINE void block_allow(const real *restrict allowed, size_t n, real *r
         grad[i] *= allowed[i];
 }
 
-/* Does any of n q_c differ from 0? */
-static NOINLINE int block_any(const real *restrict q, size_t n)
-{
-    real any = 0;
-    for (size_t i = 0; i < n / LANES * LANES; i++)
-        any = q[i] == 0 ? any : 1;
-    return any != 0;
-}
-
 /* What a row's q adds up to: A, R, q_k, sum_{c != k} q_c (m - v_c); pull = 2 z omega lse and
  * square = 2 z omega; bend = A phi'' of an outer function; live: does the row count? */
 struct row_targets {
@@ -105,21 +131,19 @@ static void mixed_targets(const struct cek_cross_entropy_args *args, const struc
                           const real *v, const struct softmax_row *row, size_t i,
                           struct row_targets *t)
 {
-    ALIGN real in[BLOCK], q[BLOCK], d[BLOCK];
+    ALIGN real in[BLOCK], q[BLOCK];
     struct sum rest = {0, 0}, distance = {0, 0};
     t->share = smoothing_share(args, g, i);
     for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
         size_t n = min_size(BLOCK, args->n_classes - begin), whole = whole_vectors(n);
         row_coefficients(args, g, i, t->label, t->share, begin, n, q);
-        t->live |= block_any(q, whole);
         if (row->argmax - begin < n) {
             t->at_argmax = q[row->argmax - begin];
             q[row->argmax - begin] = 0;
         }
-        block_distance(row_load(v + begin, n, in), q, row->max, whole, d);
-        sum_add(&rest, block_sum(q, whole));
-        sum_add(&distance, block_sum(d, whole));
+        t->live |= block_targets(row_load(v + begin, n, in), q, row->max, whole, &rest, &distance);
     }
+    t->live |= t->at_argmax != 0;
     t->rest = sum_value(rest);
     t->distance = sum_value(distance);
     t->all = t->rest + t->at_argmax;
@@ -167,7 +191,13 @@ static void row_grad(const struct row_job *job, size_t begin, size_t n, real *ou
     const double scale = grad_scale_of(args);
     const real factor = (real)(scale * (t->all + finite_pull(t->pull)) / row->total);
     const size_t label = t->label - begin, k = row->argmax - begin;
-    if (is_one_hot(args)) {
+    if (is_smoothed(args)) {
+        real at_label, other, e_label = job->e[t->label];
+        smoothed_pair(args, job->group, job->i, t->share, &at_label, &other);
+        block_shift(job->e + begin, factor, (real)scale * other, n, out);
+        if (label < n)
+            out[label] = fma_(factor, e_label, -((real)scale * at_label));
+    } else if (is_one_hot(args)) {
         block_scale(job->e + begin, factor, n, out);
         if (label < n)
             out[label] =
@@ -234,7 +264,7 @@ static void row_results(const struct row_job *job)
     const struct cek_cross_entropy_args *args = job->args;
     const struct group *g = job->group;
     const size_t n_classes = args->n_classes, i = job->i;
-    const size_t step = is_one_hot(args) && !args->softcap ? SPAN : BLOCK;
+    const size_t step = (is_one_hot(args) || is_smoothed(args)) && !args->softcap ? SPAN : BLOCK;
     for (size_t begin = 0; begin < n_classes; begin += step) {
         size_t n = min_size(step, n_classes - begin);
         if (args->softcap) {

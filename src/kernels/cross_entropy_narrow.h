@@ -143,8 +143,8 @@ static NOINLINE void narrow_label_sums(struct narrow *s, size_t n_classes)
     memcpy(label, s->label, sizeof label);
     for (size_t c = 0; c < n_classes; c++)
         for (size_t r = 0; r < TILE; r++) {
-            real v = t->x[c][r];
-            v_label[r] = label[r] == (real)c ? v : v_label[r];
+            real v = t->x[c][r], other = v_label[r];
+            v_label[r] = label[r] == (real)c ? v : other;
         }
     memcpy(s->v_label, v_label, sizeof v_label);
     for (size_t r = 0; r < TILE; r++) {

@@ -211,7 +211,7 @@ static NOINLINE void narrow_kl(struct narrow *s, const real *restrict weight, si
         }
     for (size_t r = 0; r < TILE; r++) {
         real loss = weight[r] * (terms[r] + (total[r] + (total_low[r] + low[r])));
-        s->loss[r] = (s->live[r] == 0) | (weight[r] == 0) ? 0 : loss;
+        s->loss[r] = ((s->live[r] == 0) | (weight[r] == 0)) ? 0 : loss;
     }
 }
 

@@ -102,6 +102,22 @@ static INLINE int is_one_hot(const struct cek_cross_entropy_args *args)
     return !args->target_proba.data && args->label_smoothing == 0;
 }
 
+/* Do all classes but the label's have the same q? */
+static INLINE int is_smoothed(const struct cek_cross_entropy_args *args)
+{
+    return !args->target_proba.data && args->label_smoothing != 0 && !args->class_weight &&
+           !args->allowed.data;
+}
+
+/* q of the label and of every other class of row i where is_smoothed, as mix_plain */
+static void smoothed_pair(const struct cek_cross_entropy_args *args, const struct group *g,
+                          size_t i, real share, real *at_label, real *other)
+{
+    const real keep = 1 - (real)args->label_smoothing, weight = g->weight[i];
+    *at_label = keep + share == 0 ? 0 : weight * (keep + share);
+    *other = share == 0 ? 0 : weight * share;
+}
+
 static NOINLINE void mix(const real *restrict t, const real *restrict class_weight,
                          const real *restrict allowed, real weight, real keep, real spread,
                          size_t n, real *restrict q)
@@ -145,25 +161,36 @@ static real smoothing_share(const struct cek_cross_entropy_args *args, const str
 static void row_coefficients(const struct cek_cross_entropy_args *args, const struct group *g,
                              size_t i, size_t label, real share, size_t begin, size_t n, real *q)
 {
-    ALIGN real t[BLOCK] = {0}, w[BLOCK] = {0}, allowed[BLOCK];
+    ALIGN real t[BLOCK], w[BLOCK], allowed[BLOCK];
     const real keep = 1 - (real)args->label_smoothing;
+    const size_t whole = whole_vectors(n);
+    if (is_smoothed(args)) {
+        real at_label, other;
+        smoothed_pair(args, g, i, share, &at_label, &other);
+        for (size_t j = 0; j < whole; j++)
+            q[j] = j < n ? other : 0;
+        if (label - begin < n)
+            q[label - begin] = at_label;
+        return;
+    }
+    memset(t, 0, whole * sizeof(real));
     if (g->target_proba.wanted)
         row_read(&g->target_proba, i, begin, n, t);
     else if (label - begin < n)
         t[label - begin] = 1;
     if (!args->class_weight && !g->allowed.wanted) {
-        mix_plain(t, g->weight[i], keep, share, whole_vectors(n), q);
-        for (size_t j = n; j < whole_vectors(n); j++)
+        mix_plain(t, g->weight[i], keep, share, whole, q);
+        for (size_t j = n; j < whole; j++)
             q[j] = 0;
         return;
     }
-    for (size_t j = 0; j < n; j++)
-        w[j] = class_weight(args, begin + j);
+    for (size_t j = 0; j < whole; j++)
+        w[j] = j < n ? class_weight(args, begin + j) : 0;
     for (size_t j = 0; j < BLOCK; j++)
         allowed[j] = 1;
     if (g->allowed.wanted)
         row_read(&g->allowed, i, begin, n, allowed);
-    mix(t, w, allowed, g->weight[i], keep, share, whole_vectors(n), q);
+    mix(t, w, allowed, g->weight[i], keep, share, whole, q);
 }
 
 /* Weight of row i in the mean: weight sum_c t_c class_weight_c, before smoothing. */
