@@ -194,8 +194,11 @@ struct cek_table {
     struct cek_scan (*scan_classes)(const struct cek_cross_entropy_args *, size_t begin,
                                     size_t end);
     void (*softmax)(const struct cek_cross_entropy_args *, size_t begin, size_t end, void *scratch);
-    size_t (*scratch_size)(
-        const struct cek_cross_entropy_args *); /* bytes; 0: scratch may be NULL */
+    /* Bytes of scratch: of cross_entropy and softmax, and of the others; 0: it may be NULL. */
+    size_t (*scratch_size)(const struct cek_cross_entropy_args *);
+    size_t (*nll_scratch_size)(const struct cek_cross_entropy_args *);
+    size_t (*divergence_scratch_size)(const struct cek_cross_entropy_args *);
+    size_t (*hvp_scratch_size)(const struct cek_cross_entropy_hvp_args *);
     void (*log_loss)(const struct cek_log_loss_args *, size_t begin, size_t end, double *sums);
     void (*unary)(const struct cek_unary_args *, size_t begin, size_t end);
     size_t (*chunk_rows)(size_t n_classes);

@@ -152,6 +152,9 @@ cdef extern from "cek.h" nogil:
         ) noexcept nogil
         void (*softmax)(const cek_cross_entropy_args *, size_t, size_t, void *) noexcept nogil
         size_t (*scratch_size)(const cek_cross_entropy_args *) noexcept nogil
+        size_t (*nll_scratch_size)(const cek_cross_entropy_args *) noexcept nogil
+        size_t (*divergence_scratch_size)(const cek_cross_entropy_args *) noexcept nogil
+        size_t (*hvp_scratch_size)(const cek_cross_entropy_hvp_args *) noexcept nogil
         void (*log_loss)(const cek_log_loss_args *, size_t, size_t, double *) noexcept nogil
         void (*unary)(const cek_unary_args *, size_t, size_t) noexcept nogil
         size_t (*chunk_rows)(size_t) noexcept nogil

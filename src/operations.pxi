@@ -178,10 +178,6 @@ cdef class CrossEntropy(Job):
         self.args.hess_factor = factor
         self.args.gauss_newton = gauss_newton
 
-    cdef size_t row_size(self) noexcept:
-        """Bytes of a row of logits as they are computed."""
-        return self.args.n_classes * (4 if self.table == active.f32 else 8)
-
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
         self.table.cross_entropy(&self.args, begin, end, sums, scratch)
@@ -199,6 +195,10 @@ cdef class OuterCrossEntropy(CrossEntropy):
 cdef class Nll(CrossEntropy):
     """Negative log likelihood: log-probabilities in place of the logits."""
 
+    def __init__(self, *args):
+        CrossEntropy.__init__(self, *args)
+        self.scratch_size = self.table.nll_scratch_size(&self.args)
+
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
         self.table.nll(&self.args, begin, end, sums, scratch)
@@ -209,7 +209,7 @@ cdef class KlDivergence(CrossEntropy):
 
     def __init__(self, *args):
         CrossEntropy.__init__(self, *args)
-        self.scratch_size = self.row_size()
+        self.scratch_size = self.table.divergence_scratch_size(&self.args)
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
@@ -221,7 +221,7 @@ cdef class JsDivergence(CrossEntropy):
 
     def __init__(self, *args):
         CrossEntropy.__init__(self, *args)
-        self.scratch_size = self.row_size()
+        self.scratch_size = self.table.divergence_scratch_size(&self.args)
 
     cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
         cdef double *sums = <double *> cnp.PyArray_DATA(self.sums)
@@ -240,13 +240,18 @@ cdef class CrossEntropyHvp(CrossEntropy):
         self.product = (vector, out)
         self.vector = operand(vector)
         self.out = operand(out)
-        self.scratch_size = self.row_size()
+        cdef cek_cross_entropy_hvp_args call = self.call()
+        self.scratch_size = self.table.hvp_scratch_size(&call)
 
-    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+    cdef cek_cross_entropy_hvp_args call(self) noexcept nogil:
         cdef cek_cross_entropy_hvp_args call
         call.problem = self.args
         call.vector = self.vector
         call.out = self.out
+        return call
+
+    cdef void chunks(self, size_t begin, size_t end, void *scratch) noexcept nogil:
+        cdef cek_cross_entropy_hvp_args call = self.call()
         self.table.cross_entropy_hvp(&call, begin, end, scratch)
 
 

@@ -75,38 +75,16 @@ static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_
     }
 }
 
-static void class_chunks(const struct cek_cross_entropy_args *args, class_group *group,
-                         size_t begin, size_t end, double *sums, void *scratch)
-{
-    const size_t rows = chunk_rows(args->n_classes);
-    double group_sums[CEK_CHUNK / BLOCK];
-    struct group g;
-    for (size_t chunk = begin; chunk < end; chunk++) {
-        size_t n_groups = 0, stop = min_size((chunk + 1) * rows, args->n_rows);
-        for (size_t i = chunk * rows; i < stop; i += BLOCK) {
-            size_t n = min_size(BLOCK, stop - i);
-            group_locate(args, i, n, &g);
-            targets_load(args, i, n, &g);
-            group(args, i, n, &g, scratch);
-            group_store(args, i, n, &g);
-            for (size_t j = n; j < whole_vectors(n); j++)
-                g.loss[j] = 0;
-            group_sums[n_groups++] = block_sum(g.loss, whole_vectors(n));
-        }
-        sums[chunk] = cek_tree_sum(group_sums, n_groups);
-    }
-}
-
 /* Chunks of less than LANES rows, each with its own sum, in one group. */
-static void chunks_of_columns(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
-                              double *sums, real *scratch)
+static void chunks_of_columns(const struct cek_cross_entropy_args *args, class_group *group,
+                              size_t begin, size_t end, double *sums, real *scratch)
 {
     const size_t rows = chunk_rows(args->n_classes), first = begin * rows;
     const size_t n = min_size(end * rows, args->n_rows) - first;
     struct group g;
     group_locate(args, first, n, &g);
     targets_load(args, first, n, &g);
-    cross_entropy_columns(args, n, &g, scratch);
+    group(args, first, n, &g, scratch);
     group_store(args, first, n, &g);
     for (size_t i = 0; i < n; i += rows, begin++) {
         ALIGN real loss[LANES] = {0};
@@ -115,14 +93,42 @@ static void chunks_of_columns(const struct cek_cross_entropy_args *args, size_t 
     }
 }
 
+static void chunk_of_rows(const struct cek_cross_entropy_args *args, class_group *group,
+                          size_t chunk, double *sum, real *scratch)
+{
+    const size_t rows = chunk_rows(args->n_classes);
+    const size_t stop = min_size((chunk + 1) * rows, args->n_rows);
+    double group_sums[CEK_CHUNK / BLOCK];
+    struct group g;
+    size_t n_groups = 0;
+    for (size_t i = chunk * rows; i < stop; i += BLOCK) {
+        size_t n = min_size(BLOCK, stop - i);
+        group_locate(args, i, n, &g);
+        targets_load(args, i, n, &g);
+        group(args, i, n, &g, scratch);
+        group_store(args, i, n, &g);
+        for (size_t j = n; j < whole_vectors(n); j++)
+            g.loss[j] = 0;
+        group_sums[n_groups++] = block_sum(g.loss, whole_vectors(n));
+    }
+    *sum = cek_tree_sum(group_sums, n_groups);
+}
+
+static void class_chunks(const struct cek_cross_entropy_args *args, class_group *group,
+                         size_t begin, size_t end, double *sums, void *scratch)
+{
+    const size_t together = chunks_together(args);
+    for (size_t i = begin; i < end; i += together)
+        if (together == 1)
+            chunk_of_rows(args, group, i, sums + i, scratch);
+        else
+            chunks_of_columns(args, group, i, min_size(end, i + together), sums, scratch);
+}
+
 static void cross_entropy(const struct cek_cross_entropy_args *args, size_t begin, size_t end,
                           double *sums, void *scratch)
 {
-    const size_t together = chunks_together(args);
-    if (together == 1)
-        class_chunks(args, cross_entropy_group, begin, end, sums, scratch);
-    for (size_t i = begin; together > 1 && i < end; i += together)
-        chunks_of_columns(args, i, min_size(end, i + together), sums, scratch);
+    class_chunks(args, cross_entropy_group, begin, end, sums, scratch);
 }
 
 static void softmax_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
@@ -130,13 +136,8 @@ static void softmax_group(const struct cek_cross_entropy_args *args, size_t begi
 {
     group_locate(args, begin, n, g);
     g->allowed.wanted = g->target_proba.wanted = 0;
-    if (args->n_classes > NARROW && is_columns(&args->logits)) {
-        for (size_t i = 0, size; i < n; i += size) {
-            size = columns_take(args, g, i, n);
-            columns_by_row(args, g, i, size, softmax_rows, scratch);
-        }
-    } else if (args->n_classes > NARROW) {
-        softmax_rows(args, begin, 0, n, g, scratch);
+    if (args->n_classes > NARROW) {
+        group_by_row(args, begin, n, g, softmax_rows, scratch);
     } else {
         struct softmax_tile tile;
         for (size_t i = 0; i < n; i += TILE)

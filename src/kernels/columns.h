@@ -9,18 +9,7 @@
 
 #include "column_tile.h"
 #include "cross_entropy.h"
-
-/* Classes of which LANES rows are taken together, at most; of more, four, whose rows take less memory.
- * In float a tile takes 0.6 to 0.9 of the time of fours from 16,000 classes to 128,256, but 4 MiB at this
- * bound; in double 0.8 with 4000, as much with 8000, 1.1 to 1.3 from 16,000 on (AMD Zen 4, 1 MiB of L2,
- * 2026-11). */
-enum { COLUMN_CLASSES = LANES == 16 ? 65536 : 8192 };
-
-/* Rows that are taken together: a cache line of each class. */
-static size_t columns_step(const struct cek_cross_entropy_args *args)
-{
-    return args->n_classes > COLUMN_CLASSES ? 4 : LANES;
-}
+#include "turned.h"
 
 /* Do rows with labels alone fill enough of a tile?  Full, it takes 0.7 to 1.1 times as long as adjacent
  * rows, a transposition 1.7 to 2, whatever the number of rows (AMD Zen 4, 2026-11). */
@@ -46,19 +35,11 @@ static size_t scratch_size(const struct cek_cross_entropy_args *args)
     const struct cek_array *last = last_result(args);
     const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
     size_t size = reads_twice(args) || !held ? args->n_classes : 0;
-    if (is_columns(&args->logits)) {
-        const int n_arrays = 1 + is_columns(&args->target_proba) + is_columns(&args->hess) +
-                             is_columns(&args->proba) + is_columns(&args->log_proba) +
-                             (is_columns(&args->grad) && reads_twice(args));
-        size += (size_t)n_arrays * columns_step(args) * args->n_classes;
-        if (fills_tile(args, columns_step(args)))
-            size = max_size(size, LANES * (whole_steps(args->n_classes) + 1));
-    }
+    size += turned_size(args);
+    if (is_columns(&args->logits) && fills_tile(args, columns_step(args)))
+        size = max_size(size, LANES * (whole_steps(args->n_classes) + 1));
     return args->n_classes > NARROW ? size * sizeof(real) : 0;
 }
-
-/* Arrays that may be columns: logits, target_proba, hess, proba, log_proba and grad. */
-enum { N_COLUMNS = 6 };
 
 /* What the results of rows in a tile are made of. */
 struct column_labels {
@@ -66,79 +47,6 @@ struct column_labels {
     size_t label[LANES];
     int has_nan[LANES];
 };
-
-static INLINE ptrdiff_t class_step(const struct rows *rows)
-{
-    return rows->stride / (ptrdiff_t)sizeof(real);
-}
-
-/* Rows that were moved, and where they were. */
-struct moved_rows {
-    struct rows *rows;
-    char *at[LANES];
-    ptrdiff_t stride;
-    int varied;
-};
-
-/* Makes n rows those of `memory`, [n, n_classes]. */
-static void rows_move(struct rows *rows, size_t first, size_t n, size_t n_classes, real *memory,
-                      struct moved_rows *old)
-{
-    *old = (struct moved_rows){.rows = rows, .stride = rows->stride, .varied = rows->varied};
-    if (rows->varied)
-        memcpy(old->at, rows->at + first, n * sizeof *old->at);
-    rows->stride = sizeof(real);
-    rows->varied = 1;
-    for (size_t r = 0; r < n; r++)
-        rows->at[first + r] = (char *)(memory + r * n_classes);
-}
-
-static void rows_move_back(const struct moved_rows *old, size_t first, size_t n)
-{
-    old->rows->stride = old->stride;
-    old->rows->varied = old->varied;
-    if (old->varied)
-        memcpy(old->rows->at + first, old->at, n * sizeof *old->at);
-}
-
-/* Computes rows [first, end) of a group that begins at row `begin`. */
-typedef void rows_function(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
-                           size_t end, struct group *g, real *scratch);
-
-/* Rows [first, first + n) of a group by row: they are transposed, and so are the targets and results that
- * are columns too.  The gradient takes the memory of the logits. */
-static void columns_by_row(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
-                           size_t n, rows_function *compute, real *scratch)
-{
-    const struct cek_array *const arrays[] = {&args->logits, &args->target_proba, &args->hess,
-                                              &args->proba,  &args->log_proba,    &args->grad};
-    struct rows *const rows[] = {&g->logits, &g->target_proba, &g->hess,
-                                 &g->proba,  &g->log_proba,    &g->grad};
-    struct moved_rows moved[N_COLUMNS];
-    real *memory = scratch;
-    for (size_t i = 0; i < N_COLUMNS; i++) {
-        moved[i].rows = NULL;
-        if (i > 0 && !(is_columns(arrays[i]) && rows_adjacent(rows[i], first, n)))
-            continue;
-        const int in_place = arrays[i] == &args->grad && !reads_twice(args);
-        real *to = in_place ? scratch : memory;
-        memory += in_place ? 0 : n * args->n_classes;
-        if (i < 2)
-            transpose((const real *)(const void *)row_at(rows[i], first), class_step(rows[i]),
-                      args->n_classes, n, to, (ptrdiff_t)args->n_classes);
-        rows_move(rows[i], first, n, args->n_classes, to, &moved[i]);
-    }
-    compute(args, args->n_rows, first, first + n, g, memory);
-    for (size_t i = 0; i < N_COLUMNS; i++) {
-        if (!moved[i].rows)
-            continue;
-        const real *from = (const real *)(const void *)row_at(rows[i], first);
-        rows_move_back(&moved[i], first, n);
-        if (i >= 2)
-            transpose(from, (ptrdiff_t)args->n_classes, n, args->n_classes,
-                      (real *)(void *)row_at(rows[i], first), class_step(rows[i]));
-    }
-}
 
 /* Copies n < 16 values. */
 static INLINE void copy_few(const real *from, size_t n, real *to)
@@ -342,17 +250,6 @@ static void columns_tile(const struct cek_cross_entropy_args *args, struct group
 static real *aligned(void *memory)
 {
     return (real *)(((uintptr_t)memory + 63) / 64 * 64);
-}
-
-/* How many of n rows of a group, from `first` on, are next to each other; as many as are taken together. */
-static size_t columns_take(const struct cek_cross_entropy_args *args, const struct group *g,
-                           size_t first, size_t n)
-{
-    const size_t most = min_size(columns_step(args), n - first);
-    size_t size = 1;
-    while (size < most && rows_adjacent(&g->logits, first + size - 1, 2))
-        size++;
-    return size;
 }
 
 /* n rows of a group, which are columns of memory. */

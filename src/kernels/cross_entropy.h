@@ -141,7 +141,8 @@ static void mixed_targets(const struct cek_cross_entropy_args *args, const struc
             t->at_argmax = q[row->argmax - begin];
             q[row->argmax - begin] = 0;
         }
-        t->live |= block_targets(row_load(v + begin, n, in), q, row->max, whole, &rest, &distance);
+        t->live |= block_targets(padded(v + begin, n, -(real)INFINITY, in), q, row->max, whole,
+                                 &rest, &distance);
     }
     t->live |= t->at_argmax != 0;
     t->rest = sum_value(rest);

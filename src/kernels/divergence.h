@@ -17,20 +17,24 @@
 #define CEK_DIVERGENCE_H
 
 #include "classes.h"
+#include "each_row.h"
 
 /* t log(t / p) - t + p, where p is e^-nll; NaN for a negative t */
 static INLINE real kl_term(real t, real p, real nll)
 {
     const real tiny = from_bits((bits)1 << MANTISSA_BITS), huge = from_bits(2 * EXP_ONE);
-    real f = (p - t) / t, s = f / (2 + f), z = s * s, half = REAL(0.5) * f * f;
-    int is_near = (f > REAL(-0.25)) & (f < REAL(0.4));
-    real near_term = t * (half - s * fma_(z, log_series(z), half));
-    real ratio = p / t;
+    real gap = p - t, k, inverse;
+    int is_near = (gap > REAL(-0.25) * t) & (gap < REAL(0.4) * t);
+    real ratio = (is_near ? gap : p) / t; /* f, or p / t */
     int usable = (ratio >= tiny) & (ratio < huge);
     real argument = usable ? ratio : t; /* p may have underflowed: its logarithm has not */
-    real log_argument = log_sum(argument, argument - argument);
+    real f_far = log_split(argument, &k, &inverse) - 1, f = is_near ? ratio : f_far;
+    real s = f / (2 + f), z = s * s, half = REAL(0.5) * f * f, rest = fma_(z, log_series(z), half);
+    real low = fma_(s, rest, fma_(k, LN2_LO, argument - argument));
+    real log_argument = fma_(k, LN2_HI, f - (half - low));
     real log_ratio = usable ? -log_argument : log_argument + nll;
-    real far_term = (p - t) + t * log_ratio, term = is_near ? near_term : far_term;
+    real near_term = t * (half - s * rest), far_term = gap + t * log_ratio;
+    real term = is_near ? near_term : far_term;
     term = t == 0 ? p : term;
     return t >= 0 ? term : (real)NAN;
 }
@@ -60,135 +64,153 @@ static NOINLINE void block_kl(const real *restrict x, const real *restrict p,
 }
 
 static NOINLINE void block_js(const real *restrict p, const real *restrict t, size_t n,
-                              real *restrict term, real *restrict slope)
+                              real *restrict term, real *restrict slope, real *restrict log_p)
 {
     for (size_t i = 0; i < n / LANES * LANES; i++) {
-        real log_p;
-        term[i] = js_term(t[i], p[i], &log_p);
-        slope[i] = p[i] * log_p;
+        real log_of_p;
+        term[i] = js_term(t[i], p[i], &log_of_p);
+        slope[i] = p[i] * log_of_p;
+        log_p[i] = log_of_p;
     }
 }
 
-static NOINLINE void block_js_grad(const real *restrict p, const real *restrict t, real mean,
+static NOINLINE void block_js_grad(const real *restrict p, const real *restrict log_p, real mean,
                                    real factor, size_t n, real *restrict grad)
 {
-    for (size_t i = 0; i < n / LANES * LANES; i++) {
-        real log_p;
-        js_term(t[i], p[i], &log_p);
-        grad[i] = factor * p[i] * (log_p - mean);
-    }
+    for (size_t i = 0; i < n; i++)
+        grad[i] = factor * p[i] * (log_p[i] - mean);
 }
 
-/* The sum of n values in steps, added to `sums` without an error. */
-struct step_totals {
-    real high[STEP], low[STEP];
-};
-
-static NOINLINE void block_add(const real *restrict v, size_t n, struct step_totals *restrict sums)
+/* The sums of n values in whole vectors, without an error. */
+static NOINLINE void block_add(const real *restrict v, size_t n, struct lane_totals *restrict sums)
 {
-    for (size_t i = 0; i < n / STEP * STEP; i += STEP)
-        for (size_t j = 0; j < STEP; j++) {
+    struct lane_totals s = *sums;
+    for (size_t i = 0; i < n / LANES * LANES; i += LANES) {
+        LANES_IN_PLACE
+        for (size_t j = 0; j < LANES; j++) {
             real error;
-            sums->high[j] = two_sum(sums->high[j], v[i + j], &error);
-            sums->low[j] += error;
+            s.high[j] = two_sum(s.high[j], v[i + j], &error);
+            s.low[j] += error;
         }
+    }
+    *sums = s;
 }
 
-static double steps_value(const struct step_totals *sums)
+static double lanes_exact(const struct lane_totals *sums)
 {
     struct sum sum = {0, 0};
-    for (size_t j = 0; j < STEP; j++)
+    for (size_t j = 0; j < LANES; j++)
         sum_add(&sum, sums->high[j]);
-    for (size_t j = 0; j < STEP; j++)
+    for (size_t j = 0; j < LANES; j++)
         sum_add(&sum, sums->low[j]);
     return sum_value(sum);
 }
 
-/* A block of a row: logits, targets and probabilities, padded with -inf, 0 and 0. */
+/* A block of a row: targets and probabilities, padded with 0. */
 struct divergence_block {
-    ALIGN real x[BLOCK];
     ALIGN real t[BLOCK];
     ALIGN real p[BLOCK];
     ALIGN real term[BLOCK];
     ALIGN real slope[BLOCK];
 };
 
-/* Classes [begin, begin + n) of row i, whose logits are x; the exponentials are made again. */
-static void divergence_load(const struct group *g, size_t i, const real *x,
-                            const struct softmax_row *row, size_t begin, size_t n,
-                            struct divergence_block *b)
+static void block_proba(const struct softmax_row *row, const real *e, size_t begin, size_t n,
+                        real *p)
 {
-    const size_t size = round_up(n, STEP);
-    struct lane_totals unused = {{0}, {0}};
-    memset(b->t, 0, sizeof b->t);
-    row_read(&g->target_proba, i, begin, n, b->t);
-    memcpy(b->x, x + begin, n * sizeof(real));
-    for (size_t j = n; j < size; j++)
-        b->x[j] = -(real)INFINITY;
-    block_exp(b->x, row->scaling, size, b->x, b->p, b->p, &unused);
-    block_scale(b->p, (real)(1 / row->total), whole_vectors(n), b->p);
+    block_scale(e + begin, (real)(1 / row->total), n, p);
     if (row->argmax - begin < n)
-        b->p[row->argmax - begin] = (real)(row->top / row->total);
+        p[row->argmax - begin] = (real)(row->top / row->total);
+}
+
+/* Classes [begin, begin + n) of row i. */
+static void divergence_load(const struct group *g, size_t i, const struct softmax_row *row,
+                            const real *e, size_t begin, size_t n, struct divergence_block *b)
+{
+    row_read(&g->target_proba, i, begin, n, b->t);
+    block_proba(row, e, begin, n, b->p);
     for (size_t j = n; j < whole_vectors(n); j++)
-        b->p[j] = 0;
+        b->t[j] = b->p[j] = 0;
 }
 
-static real kl_row(const struct cek_cross_entropy_args *args, const struct group *g, size_t i,
-                   real *scratch)
+static double kl_of_row(const struct group *g, size_t i, const real *x,
+                        const struct softmax_row *row, const real *e, size_t n_classes)
 {
-    const size_t n_classes = args->n_classes;
-    const real *x = row_logits(args, g, i, scratch);
-    struct divergence_block b;
-    struct softmax_row row;
-    struct step_totals targets = {{-1}, {0}};
-    struct sum terms = {0, 0};
-    if (g->weight[i] == 0)
-        return 0;
-    row_max(x, n_classes, &row);
-    row_exp(x, 0, n_classes, &row, NULL);
-    for (size_t begin = 0; begin < n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, n_classes - begin), whole = whole_vectors(n);
-        divergence_load(g, i, x, &row, begin, n, &b);
-        block_kl(b.x, b.p, b.t, row.max, row.log1p, whole, b.term);
-        block_add(b.t, round_up(n, STEP), &targets);
-        sum_add(&terms, block_sum(b.term, whole));
-    }
-    sum_add(&terms, steps_value(&targets)); /* less 1, with which it began */
-    return (real)(g->weight[i] * sum_value(terms));
-}
-
-static real js_row(const struct cek_cross_entropy_args *args, const struct group *g, size_t i,
-                   real *scratch)
-{
-    const size_t n_classes = args->n_classes;
-    const real weight = g->weight[i];
-    const real *x = row_logits(args, g, i, scratch);
     ALIGN real buffer[BLOCK];
     struct divergence_block b;
-    struct softmax_row row;
+    struct lane_totals targets = {{-1}, {0}};
+    struct sum terms = {0, 0};
+    for (size_t begin = 0; begin < n_classes; begin += BLOCK) {
+        const size_t n = min_size(BLOCK, n_classes - begin), whole = whole_vectors(n);
+        divergence_load(g, i, row, e, begin, n, &b);
+        block_kl(padded(x + begin, n, 0, buffer), b.p, b.t, row->max, row->log1p, whole, b.term);
+        block_add(b.t, whole, &targets);
+        sum_add(&terms, block_sum(b.term, whole));
+    }
+    sum_add(&terms, lanes_exact(&targets)); /* less 1, with which it began */
+    return sum_value(terms);
+}
+
+static void kl_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                   const real *x, const struct softmax_row *row, real *e, real *spare,
+                   void *context)
+{
+    (void)spare, (void)context;
+    const real weight = g->weight[i];
+    const real loss =
+        weight == 0 ? 0 : (real)(weight * kl_of_row(g, i, x, row, e, args->n_classes));
+    if (last_result(args) || args->lse.data) {
+        struct row_targets t;
+        targets_sum(args, g, x, row, i, &t);
+        row_store(args, g, i, row, &t, last_result(args) ? e : NULL);
+    }
+    g->loss[i] = loss;
+}
+
+/* `spare` takes log(p_c / m_c). */
+static void js_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                   const real *x, const struct softmax_row *row, real *e, real *spare,
+                   void *context)
+{
+    (void)x, (void)context;
+    ALIGN real buffer[BLOCK];
+    const size_t n_classes = args->n_classes;
+    const real weight = g->weight[i];
+    struct divergence_block b;
     struct sum terms = {0, 0}, slopes = {0, 0};
+    g->loss[i] = 0;
     if (weight == 0) {
         row_clear(&g->grad, i, n_classes);
-        return 0;
+        return;
     }
-    row_max(x, n_classes, &row);
-    row_exp(x, 0, n_classes, &row, NULL);
     for (size_t begin = 0; begin < n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, n_classes - begin), whole = whole_vectors(n);
-        divergence_load(g, i, x, &row, begin, n, &b);
-        block_js(b.p, b.t, whole, b.term, b.slope);
+        const size_t n = min_size(BLOCK, n_classes - begin), whole = whole_vectors(n);
+        divergence_load(g, i, row, e, begin, n, &b);
+        block_js(b.p, b.t, whole, b.term, b.slope, buffer);
+        memcpy(e + begin, b.p, n * sizeof(real));
+        memcpy(spare + begin, buffer, n * sizeof(real));
         sum_add(&terms, block_sum(b.term, whole));
         sum_add(&slopes, block_sum(b.slope, whole));
     }
     const real factor = (real)(0.5 * args->grad_scale * weight);
     const real mean = (real)(sum_value(slopes) + 0 * sum_value(terms)); /* NaN as the loss is */
     for (size_t begin = 0; g->grad.wanted && begin < n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, n_classes - begin);
-        divergence_load(g, i, x, &row, begin, n, &b);
-        block_js_grad(b.p, b.t, mean, factor, whole_vectors(n), buffer);
+        const size_t n = min_size(BLOCK, n_classes - begin);
+        block_js_grad(e + begin, spare + begin, mean, factor, n, buffer);
         row_write(&g->grad, i, begin, n, buffer);
     }
-    return (real)(0.5 * weight * sum_value(terms));
+    g->loss[i] = (real)(0.5 * weight * sum_value(terms));
+}
+
+static void kl_rows(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
+                    size_t end, struct group *g, real *scratch)
+{
+    each_row(args, begin, first, end, g, kl_row, NULL, scratch);
+}
+
+static void js_rows(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
+                    size_t end, struct group *g, real *scratch)
+{
+    each_row(args, begin, first, end, g, js_row, NULL, scratch);
 }
 
 /* Narrow: across the rows of a tile whose q are the targets, of weight 1. */
@@ -290,12 +312,12 @@ static void divergence_group(const struct cek_cross_entropy_args *args, int symm
             divergence_tile(args, symmetric, g, i, min_size(TILE, n - i), &tile);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        real loss = symmetric ? js_row(args, g, i, scratch) : kl_row(args, g, i, scratch);
-        if (!symmetric && (last_result(args) || args->lse.data))
-            cross_entropy_rows(args, begin, i, i + 1, g, scratch);
-        g->loss[i] = loss;
-    }
+    group_by_row(args, begin, n, g, symmetric ? js_rows : kl_rows, scratch);
+}
+
+static size_t divergence_scratch_size(const struct cek_cross_entropy_args *args)
+{
+    return (each_row_size(args) + turned_size(args)) * sizeof(real);
 }
 
 static void kl_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,

@@ -14,18 +14,31 @@ static NOINLINE void block_nll(const real *restrict x, const real *restrict q, s
     }
 }
 
-/* One row of a label: only the logit of the label is read. */
-static real nll_one_hot(const struct cek_cross_entropy_args *args, const struct group *g, size_t i,
-                        size_t label)
+static real label_weight(const struct cek_cross_entropy_args *args, const struct group *g, size_t i)
 {
-    const real q = g->weight[i] * class_weight(args, label);
-    const real grad = q == 0 ? 0 : (real)(-args->grad_scale * q);
-    real x;
-    row_read(&g->logits, i, label, 1, &x);
-    row_clear(&g->grad, i, args->n_classes);
-    if (g->grad.wanted)
-        row_write(&g->grad, i, label, 1, &grad);
-    return q == 0 ? 0 : 0 - q * x;
+    return g->weight[i] == 0 ? 0 : g->weight[i] * class_weight(args, (size_t)g->label[i]);
+}
+
+/* Labels: of the logits, which the gradient may overwrite, one a row is read. */
+static void nll_labels(const struct cek_cross_entropy_args *args, size_t n, struct group *g)
+{
+    for (size_t i = 0; i < n; i++) {
+        const real q = label_weight(args, g, i);
+        real x;
+        g->loss[i] = 0;
+        if (q == 0)
+            continue;
+        row_read(&g->logits, i, (size_t)g->label[i], 1, &x);
+        g->loss[i] = 0 - q * x;
+    }
+    if (!g->grad.wanted)
+        return;
+    rows_clear(&g->grad, n, args->n_classes);
+    for (size_t i = 0; i < n; i++) {
+        const real q = label_weight(args, g, i), grad = (real)(-args->grad_scale * q);
+        if (q != 0)
+            row_write(&g->grad, i, (size_t)g->label[i], 1, &grad);
+    }
 }
 
 static real nll_mixed(const struct cek_cross_entropy_args *args, const struct group *g, size_t i)
@@ -48,19 +61,31 @@ static real nll_mixed(const struct cek_cross_entropy_args *args, const struct gr
     return (real)sum_value(sum);
 }
 
+static void nll_rows(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
+                     size_t end, struct group *g, real *scratch)
+{
+    (void)begin, (void)scratch;
+    for (size_t i = first; i < end; i++) {
+        g->loss[i] = g->weight[i] == 0 ? 0 : nll_mixed(args, g, i);
+        if (g->weight[i] == 0)
+            row_clear(&g->grad, i, args->n_classes);
+    }
+}
+
 static void nll_group(const struct cek_cross_entropy_args *args, size_t begin, size_t n,
                       struct group *g, real *scratch)
 {
-    (void)begin, (void)scratch;
-    for (size_t i = 0; i < n; i++) {
-        if (g->weight[i] == 0) {
-            row_clear(&g->grad, i, args->n_classes);
-            g->loss[i] = 0;
-        } else {
-            g->loss[i] = is_one_hot(args) ? nll_one_hot(args, g, i, (size_t)g->label[i])
-                                          : nll_mixed(args, g, i);
-        }
-    }
+    if (is_one_hot(args))
+        nll_labels(args, n, g);
+    else if (args->n_classes <= NARROW)
+        nll_rows(args, begin, 0, n, g, scratch);
+    else
+        group_by_row(args, begin, n, g, nll_rows, scratch);
+}
+
+static size_t nll_scratch_size(const struct cek_cross_entropy_args *args)
+{
+    return is_one_hot(args) ? 0 : turned_size(args) * sizeof(real);
 }
 
 static void nll(const struct cek_cross_entropy_args *args, size_t begin, size_t end, double *sums,

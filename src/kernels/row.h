@@ -153,14 +153,14 @@ static double lanes_value(struct lane_totals *sums)
  */
 enum { PREFETCH_READ = 1 << 20, PREFETCH_WRITE = 1 << 12 };
 
-/* n values as whole vectors, padded with -inf in scratch where they are none. */
-static INLINE const real *row_load(const real *row, size_t n, real *scratch)
+/* n values as whole vectors, padded in scratch where they are none. */
+static INLINE const real *padded(const real *values, size_t n, real pad, real *scratch)
 {
     if (n % LANES == 0)
-        return row;
-    memcpy(scratch, row, n * sizeof(real));
+        return values;
+    memcpy(scratch, values, n * sizeof(real));
     for (size_t i = n; i < whole_vectors(n); i++)
-        scratch[i] = -(real)INFINITY;
+        scratch[i] = pad;
     return scratch;
 }
 

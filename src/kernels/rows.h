@@ -11,6 +11,7 @@ struct rows {
     ptrdiff_t stride; /* bytes from one class to the next                           */
     enum cek_type type;
     int wanted;
+    int columns;      /* each class is a run: see is_columns                        */
     int varied;       /* the rows are not evenly spaced: where each of them lies is */
     char *at[BLOCK];
 };
@@ -27,6 +28,7 @@ static void rows_locate(const struct cek_array *array, size_t begin, size_t n, s
         return;
     struct cek_array first = *array; /* the first class of every row */
     first.ndim--;
+    rows->columns = is_columns(array);
     rows->stride = run_stride(array);
     rows->type = array->type;
     rows->step = run_stride(&first);

@@ -17,6 +17,7 @@
 
 #include "binary.h"
 #include "classes.h"
+#include "each_row.h"
 
 static NOINLINE void binary_hvp_core(const real *restrict x, const real *restrict v,
                                      const real *restrict a, const real *restrict b, real scale,
@@ -90,40 +91,41 @@ static void vector_load(const struct rows *vector, size_t i, size_t begin, size_
         v[j] = 0;
 }
 
-static void hvp_row(const struct cek_cross_entropy_args *args, const struct group *g,
-                    const struct rows *vector, const struct rows *out, size_t i, real *scratch)
+/* Where a product's arrays lie. */
+struct product {
+    struct rows vector, out;
+};
+
+static void hvp_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                    const real *x, const struct softmax_row *row, real *e, real *spare,
+                    void *context)
 {
-    ALIGN real v[BLOCK], e[BLOCK] = {0};
-    const size_t n_classes = args->n_classes;
-    const real *x = row_logits(args, g, i, scratch);
+    (void)spare;
+    ALIGN real v[BLOCK], buffer[BLOCK];
+    const struct product *product = context;
+    const size_t n_classes = args->n_classes, k = row->argmax;
+    const double factor = row_curvature(args, g, x, row, i);
     struct lane_totals sums = {{0}, {0}};
-    struct softmax_row row;
-    row_max(x, n_classes, &row);
-    const double factor = row_curvature(args, g, x, &row, i);
+    real v_k = 0;
     if (factor == 0) {
-        row_clear(out, i, n_classes);
+        row_clear(&product->out, i, n_classes);
         return;
     }
-    row_exp(x, 0, n_classes, &row, scratch);
-    const size_t k = row.argmax;
-    real v_k = 0;
     if (k < n_classes)
-        row_read(vector, i, k, 1, &v_k);
+        row_read(&product->vector, i, k, 1, &v_k);
     for (size_t begin = 0; begin < n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, n_classes - begin), whole = whole_vectors(n);
-        vector_load(vector, i, begin, n, v);
-        memset(e, 0, sizeof e);
-        memcpy(e, scratch + begin, n * sizeof(real));
-        block_dot(e, v, v_k, whole, &sums);
+        const size_t n = min_size(BLOCK, n_classes - begin);
+        vector_load(&product->vector, i, begin, n, v);
+        block_dot(padded(e + begin, n, 0, buffer), v, v_k, whole_vectors(n), &sums);
     }
-    const double dot = lanes_value(&sums) / row.total;
+    const double dot = lanes_value(&sums) / row->total;
     for (size_t begin = 0; begin < n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, n_classes - begin);
-        vector_load(vector, i, begin, n, v);
-        block_product(v, v_k, (real)dot, (real)(factor / row.total), n, scratch + begin);
+        const size_t n = min_size(BLOCK, n_classes - begin);
+        vector_load(&product->vector, i, begin, n, v);
+        block_product(v, v_k, (real)dot, (real)(factor / row->total), n, e + begin);
         if (k - begin < n)
-            scratch[k] = (real)(-factor * (row.top / row.total) * dot);
-        row_write(out, i, begin, n, scratch + begin);
+            e[k] = (real)(-factor * (row->top / row->total) * dot);
+        row_write(&product->out, i, begin, n, e + begin);
     }
 }
 
@@ -192,20 +194,46 @@ static void blocks_locate(const struct cek_array *out, size_t begin, size_t n,
     blocks->block.ndim = 2;
 }
 
-static void hessian_wide(const struct cek_cross_entropy_args *args, const struct group *g,
-                         struct blocks *blocks, size_t i, real *scratch)
+static void hessian_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
+                        const real *x, const struct softmax_row *row, real *e, real *spare,
+                        void *context)
+{
+    (void)spare;
+    struct blocks *blocks = context;
+    const size_t n_classes = args->n_classes;
+    const double factor = row_curvature(args, g, x, row, i);
+    block_scale(e, (real)(1 / row->total), n_classes, e);
+    if (row->argmax < n_classes)
+        e[row->argmax] = (real)(row->top / row->total);
+    blocks->block.data = row_at(&blocks->rows, i);
+    hessian_block(&blocks->block, e, factor, row->argmax, row->others / row->total, n_classes);
+}
+
+/* Rows [first, end) of a group that begins at row `begin`. */
+static void second_order_rows(const struct cek_cross_entropy_args *args, size_t begin, size_t first,
+                              size_t end, struct group *g, struct product *product,
+                              struct blocks *blocks, real *scratch)
+{
+    if (product->vector.wanted)
+        each_row(args, begin, first, end, g, hvp_row, product, scratch);
+    else
+        each_row(args, begin, first, end, g, hessian_row, blocks, scratch);
+}
+
+/* Rows [first, first + n) of a group, which are columns. */
+static void second_order_columns(const struct cek_cross_entropy_args *args, size_t first, size_t n,
+                                 struct group *g, struct product *product, struct blocks *blocks,
+                                 real *scratch)
 {
     const size_t n_classes = args->n_classes;
-    const real *x = row_logits(args, g, i, scratch);
-    struct softmax_row row;
-    row_max(x, n_classes, &row);
-    const double factor = row_curvature(args, g, x, &row, i);
-    row_exp(x, 0, n_classes, &row, scratch);
-    block_scale(scratch, (real)(1 / row.total), n_classes, scratch);
-    if (row.argmax < n_classes)
-        scratch[row.argmax] = (real)(row.top / row.total);
-    blocks->block.data = row_at(&blocks->rows, i);
-    hessian_block(&blocks->block, scratch, factor, row.argmax, row.others / row.total, n_classes);
+    struct turned old[N_TURNED], vector, out;
+    real *left = group_turn(args, g, first, n, scratch, old);
+    left = rows_turn(&product->vector, 1, first, n, n_classes, left, &vector);
+    left = rows_turn(&product->out, 0, first, n, n_classes, left, &out);
+    second_order_rows(args, args->n_rows, first, first + n, g, product, blocks, left);
+    rows_turn_back(&out, 1, first, n, n_classes);
+    rows_turn_back(&vector, 0, first, n, n_classes);
+    group_turn_back(args, first, n, old);
 }
 
 static void hvp_tile(const struct cek_cross_entropy_args *args, struct group *g,
@@ -241,24 +269,36 @@ static void second_order_group(const struct cek_cross_entropy_hvp_args *args, si
                                size_t n, struct group *g, struct narrow *tile, real *scratch)
 {
     const struct cek_cross_entropy_args *problem = &args->problem;
-    const size_t step = problem->n_classes <= NARROW ? TILE : 1;
-    struct rows vector, out;
+    struct product product;
     struct blocks blocks;
-    rows_locate(&args->vector, begin, n, &vector);
-    if (vector.wanted)
-        rows_locate(&args->out, begin, n, &out);
+    rows_locate(&args->vector, begin, n, &product.vector);
+    product.out.wanted = 0;
+    if (product.vector.wanted)
+        rows_locate(&args->out, begin, n, &product.out);
     else
         blocks_locate(&args->out, begin, n, &blocks);
-    for (size_t i = 0; i < n; i += step) {
-        if (step == 1 && vector.wanted)
-            hvp_row(problem, g, &vector, &out, i, scratch);
-        else if (step == 1)
-            hessian_wide(problem, g, &blocks, i, scratch);
-        else if (vector.wanted)
-            hvp_tile(problem, g, &vector, &out, i, min_size(TILE, n - i), tile);
-        else
-            hessian_tile(problem, g, &blocks, i, min_size(TILE, n - i), tile);
+    if (problem->n_classes > NARROW && !is_columns(&problem->logits)) {
+        second_order_rows(problem, begin, 0, n, g, &product, &blocks, scratch);
+        return;
     }
+    for (size_t i = 0, size; i < n; i += size) {
+        size = problem->n_classes > NARROW ? columns_take(problem, g, i, n) : min_size(TILE, n - i);
+        if (problem->n_classes > NARROW)
+            second_order_columns(problem, i, size, g, &product, &blocks, scratch);
+        else if (product.vector.wanted)
+            hvp_tile(problem, g, &product.vector, &product.out, i, size, tile);
+        else
+            hessian_tile(problem, g, &blocks, i, size, tile);
+    }
+}
+
+static size_t hvp_scratch_size(const struct cek_cross_entropy_hvp_args *args)
+{
+    const struct cek_cross_entropy_args *problem = &args->problem;
+    const size_t row = columns_step(problem) * problem->n_classes, turned = turned_size(problem);
+    const int n_more = is_columns(&args->vector) + (args->vector.data && is_columns(&args->out));
+    const size_t more = turned ? (size_t)n_more * row : 0;
+    return (each_row_size(problem) + turned + more) * sizeof(real);
 }
 
 static void cross_entropy_hvp(const struct cek_cross_entropy_hvp_args *args, size_t begin,

@@ -28,6 +28,22 @@ static int rows_adjacent(const struct rows *rows, size_t first, size_t n)
     return !differ;
 }
 
+/* Writes zeros, which are no bits in every type. */
+static void rows_clear(const struct rows *rows, size_t n, size_t n_classes)
+{
+    const size_t bytes = n * (size_t)type_sizes[rows->type], lines = bytes / 64 * 64;
+    const int adjacent = rows_adjacent(rows, 0, n);
+    for (size_t c = 0; adjacent && c < n_classes; c++) {
+        char *to = row_at(rows, 0) + (ptrdiff_t)c * rows->stride;
+        for (size_t i = 0; i < lines; i += 64)
+            memset(to + i, 0, 64); /* a constant size needs no call */
+        if (lines < bytes)
+            memset(to + lines, 0, bytes - lines);
+    }
+    for (size_t i = 0; !adjacent && i < n; i++)
+        row_clear(rows, i, n_classes);
+}
+
 /* Two or three classes without gaps: of loops with these constants compilers make shuffles.  They take 0.1
  * ns an element, four rows at a time 0.5 (float, AMD Zen 4, 2026-11). */
 static INLINE void split_rows(const real *restrict v, size_t n_classes, real (*restrict tile)[TILE])

@@ -143,19 +143,24 @@ static INLINE real log_series(real z)
     return t;
 }
 
-/* log(u + c) = k ln 2 + log(m + c / 2^k) for a normal u > 0 and the rounding error c of u, |c| <=
- * ulp(u): u = 2^k m with m in [sqrt(1/2), sqrt(2)), log(m) = log1p(f) through s = f / (2 + f).  Sets
- * k, and returns the rest less k LN2_HI, which is exact; NaN in c stays NaN.
- */
-static INLINE real log_parts(real u, real c, real *exponent_of_2)
+/* u = 2^k m for a normal u > 0, m in [sqrt(1/2), sqrt(2)); returns m, sets k and 2^-k. */
+static INLINE real log_split(real u, real *k, real *inverse)
 {
     const bits sqrt_half = to_bits(REAL(0.70710678118654752));
     bits shifted = to_bits(u) + (EXP_ONE - sqrt_half);
     bits exponent = shifted >> MANTISSA_BITS; /* k + EXPONENT_BIAS */
-    real m = from_bits(to_bits(u) - (exponent << MANTISSA_BITS) + EXP_ONE);
-    real inverse = from_bits(((bits)(2 * EXPONENT_BIAS) - exponent) << MANTISSA_BITS); /* 2^-k */
-    real k = from_bits(to_bits(ROUND) + exponent) - (ROUND + EXPONENT_BIAS);
-    real f = m - 1, d = c * inverse;
+    *inverse = from_bits(((bits)(2 * EXPONENT_BIAS) - exponent) << MANTISSA_BITS);
+    *k = from_bits(to_bits(ROUND) + exponent) - (ROUND + EXPONENT_BIAS);
+    return from_bits(to_bits(u) - (exponent << MANTISSA_BITS) + EXP_ONE);
+}
+
+/* log(u + c) = k ln 2 + log(m + c / 2^k) for a normal u > 0 and the rounding error c of u, |c| <=
+ * ulp(u), with u = 2^k m as in log_split, and log(m) = log1p(f) through s = f / (2 + f).  Sets
+ * k, and returns the rest less k LN2_HI, which is exact; NaN in c stays NaN.
+ */
+static INLINE real log_parts(real u, real c, real *exponent_of_2)
+{
+    real k, inverse, f = log_split(u, &k, &inverse) - 1, d = c * inverse;
     real s = f / (2 + f), z = s * s, half = REAL(0.5) * f * f;
     real t = log_series(z);
     real correction = fma_(2 * d, z - s, d); /* d / (1 + f) */
