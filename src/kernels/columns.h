@@ -33,7 +33,8 @@ static int holds_rows(const struct cek_array *array)
 static size_t scratch_size(const struct cek_cross_entropy_args *args)
 {
     const struct cek_array *last = last_result(args);
-    const int held = last ? holds_rows(last) : !is_transformed(args) && holds_rows(&args->logits);
+    const int held =
+        !is_transformed(args) && holds_rows(&args->logits) && (!last || holds_rows(last));
     size_t size = reads_twice(args) || !held ? args->n_classes : 0;
     size += turned_size(args);
     if (is_columns(&args->logits) && fills_tile(args, columns_step(args)))

@@ -400,21 +400,52 @@ static void row_scale_grad(const struct row_job *job, real *first, real *second)
         *first = *second = 0;
 }
 
+/* v of classes [begin, begin + n) of row i. */
+static void logits_load(const struct cek_cross_entropy_args *args, const struct group *g, size_t i,
+                        size_t begin, size_t n, real *to)
+{
+    ALIGN real allowed[SPAN];
+    row_read(&g->logits, i, begin, n, to);
+    if (g->allowed.wanted)
+        row_read(&g->allowed, i, begin, n, allowed);
+    if (is_transformed(args))
+        logits_transform(args, g->allowed.wanted ? allowed : NULL, n, to);
+}
+
+/* Row i of v where it lies in memory; else NULL. */
+static const real *logits_direct(const struct cek_cross_entropy_args *args, const struct group *g,
+                                 size_t i)
+{
+    return is_transformed(args) ? NULL : row_direct(&g->logits, i);
+}
+
 /* v of row i: where it lies in memory, or computed in `to`. */
 static const real *row_logits(const struct cek_cross_entropy_args *args, const struct group *g,
                               size_t i, real *to)
 {
-    ALIGN real allowed[BLOCK];
-    const real *direct = is_transformed(args) ? NULL : row_direct(&g->logits, i);
-    if (direct)
+    const real *direct = logits_direct(args, g, i);
+    for (size_t begin = 0; !direct && begin < args->n_classes; begin += SPAN)
+        logits_load(args, g, i, begin, min_size(SPAN, args->n_classes - begin), to + begin);
+    return direct ? direct : to;
+}
+
+/* The same with the largest, for rows of a step or more. */
+static const real *row_logits_max(const struct cek_cross_entropy_args *args, const struct group *g,
+                                  size_t i, real *to, struct softmax_row *row)
+{
+    const size_t n_classes = args->n_classes, whole = n_classes / STEP * STEP;
+    struct row_peak peak = {-(real)INFINITY, 0};
+    const real *direct = logits_direct(args, g, i);
+    if (direct) {
+        row_max(direct, n_classes, row);
         return direct;
-    for (size_t begin = 0; begin < args->n_classes; begin += BLOCK) {
-        size_t n = min_size(BLOCK, args->n_classes - begin);
-        row_read(&g->logits, i, begin, n, to + begin);
-        if (g->allowed.wanted)
-            row_read(&g->allowed, i, begin, n, allowed);
-        logits_transform(args, g->allowed.wanted ? allowed : NULL, n, to + begin);
     }
+    for (size_t begin = 0; begin < n_classes; begin += SPAN) {
+        logits_load(args, g, i, begin, min_size(SPAN, n_classes - begin), to + begin);
+        if (begin < whole)
+            peak_add(to, begin, min_size(SPAN, whole - begin), &peak);
+    }
+    row_peak(to, n_classes, peak, row);
     return to;
 }
 
@@ -427,13 +458,18 @@ static const struct cek_array *last_result(const struct cek_cross_entropy_args *
                               : NULL;
 }
 
-/* Elements from a row of logits to the n-th after it, where that is real too; 0: there is none. */
+/* Bytes from a row of logits to the n-th after it, where that is real too; 0: there is none. */
 static ptrdiff_t next_row(const struct cek_cross_entropy_args *args, size_t row, size_t n)
 {
     const struct cek_array *logits = &args->logits;
     const int has_next = row + n < args->n_rows && logits->ndim > 1 && logits->type == REAL_TYPE;
-    const ptrdiff_t stride = has_next ? logits->strides[logits->ndim - 2] : 0;
-    return (ptrdiff_t)n * stride / (ptrdiff_t)sizeof(real);
+    return has_next ? (ptrdiff_t)n * logits->strides[logits->ndim - 2] : 0;
+}
+
+/* Logits so many bytes after those of row i; NULL: none. */
+static const real *logits_ahead(const struct group *g, size_t i, ptrdiff_t next)
+{
+    return next ? (const real *)(const void *)(row_at(&g->logits, i) + next) : NULL;
 }
 
 /* Where row i of that array lies, if it can hold e; else NULL. */
@@ -497,17 +533,16 @@ static void row_store(const struct cek_cross_entropy_args *args, struct group *g
     }
 }
 
-/* A row of more than BATCH_CLASSES; `next`: elements to the row after it. */
+/* A row of more than BATCH_CLASSES; `next`: bytes to the row after it. */
 static void long_row(const struct cek_cross_entropy_args *args, struct group *g, size_t i,
                      ptrdiff_t next, real *scratch)
 {
     struct softmax_row row;
     real *e = row_memory(args, g, i, scratch);
-    const real *v = row_logits(args, g, i, e ? e : scratch);
-    row_max(v, args->n_classes, &row);
+    const real *v = row_logits_max(args, g, i, scratch, &row);
     struct row_targets t;
     targets_sum(args, g, v, &row, i, &t);
-    row_exp(v, next, args->n_classes, &row, e);
+    row_exp(v, logits_ahead(g, i, next), args->n_classes, &row, e);
     row_store(args, g, i, &row, &t, e);
 }
 
@@ -593,7 +628,7 @@ static void batch_store(const struct cek_cross_entropy_args *args, struct group 
 }
 
 /* v and the softmax of rows [first, first + n) of the group, a batch of at most BATCH_CLASSES; `next`:
- * elements to the batch after it. */
+ * bytes to the batch after it. */
 static void batch_load_rows(const struct cek_cross_entropy_args *args, const struct group *g,
                             size_t first, size_t n, ptrdiff_t next, real *memory, const real **v,
                             struct softmax_batch *b)
@@ -602,7 +637,7 @@ static void batch_load_rows(const struct cek_cross_entropy_args *args, const str
     for (size_t r = 0; r < n; r++) {
         const real *result = last_result(args) ? row_result(args, g, first + r) : NULL;
         v[r] = row_logits(args, g, first + r, memory + r * args->n_classes);
-        ahead[r] = v[r] + next;
+        ahead[r] = next ? logits_ahead(g, first + r, next) : v[r];
         results[r] = result ? result : v[r];
     }
     batch_softmax(v, ahead, results, n, args->n_classes, b);

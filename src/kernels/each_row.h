@@ -39,9 +39,8 @@ static void each_row(const struct cek_cross_entropy_args *args, size_t begin, si
     struct softmax_row row;
     real *e = scratch, *spare = scratch + n_classes;
     for (size_t i = first; n_classes > BATCH_CLASSES && i < end; i++) {
-        const real *v = row_logits(args, g, i, spare);
-        row_max(v, n_classes, &row);
-        row_exp(v, next_row(args, begin + i, 1), n_classes, &row, e);
+        const real *v = row_logits_max(args, g, i, spare, &row);
+        row_exp(v, logits_ahead(g, i, next_row(args, begin + i, 1)), n_classes, &row, e);
         take(args, g, i, v, &row, e, spare, context);
     }
     for (size_t i = first, n; n_classes <= BATCH_CLASSES && i < end; i += n) {

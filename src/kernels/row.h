@@ -194,32 +194,46 @@ static int has_nan(const real *x, size_t n)
     return any;
 }
 
-static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
+/* The largest of a row as it is read, and the span in which it comes first. */
+struct row_peak {
+    real max;
+    size_t span;
+};
+
+static void peak_add(const real *x, size_t begin, size_t n, struct row_peak *peak)
 {
-    const size_t whole = n_classes / STEP * STEP, last = n_classes - STEP;
-    size_t best = 0;
-    row->max = -(real)INFINITY;
-    for (size_t i = 0; i < whole; i += SPAN) {
-        real max = block_max(x + i, min_size(SPAN, whole - i));
-        if (max > row->max)
-            row->max = max, best = i;
-    }
-    real max = block_max(x + last, STEP);
-    if (max > row->max)
-        row->max = max, best = last;
-    row->argmax = row_find(x, row->max, best, n_classes);
+    real max = block_max(x + begin, n);
+    if (max > peak->max)
+        peak->max = max, peak->span = begin;
+}
+
+/* After all whole steps were added. */
+static void row_peak(const real *x, size_t n_classes, struct row_peak peak, struct softmax_row *row)
+{
+    peak_add(x, n_classes - STEP, STEP, &peak);
+    row->max = peak.max;
+    row->argmax = row_find(x, row->max, peak.span, n_classes);
     row->has_nan = row->max == (real)INFINITY && has_nan(x, n_classes);
 }
 
+static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
+{
+    struct row_peak peak = {-(real)INFINITY, 0};
+    const size_t whole = n_classes / STEP * STEP;
+    for (size_t i = 0; i < whole; i += SPAN)
+        peak_add(x, i, min_size(SPAN, whole - i), &peak);
+    row_peak(x, n_classes, peak, row);
+}
+
 /* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted.  The
- * next row is `next` elements ahead; 0: there is none. */
-static void row_exp(const real *x, ptrdiff_t next, size_t n_classes, struct softmax_row *row,
+ * logits to be read next are at `next`; NULL: there are none. */
+static void row_exp(const real *x, const real *next, size_t n_classes, struct softmax_row *row,
                     real *e)
 {
     ALIGN real unwanted[SPAN];
     const size_t bytes = n_classes * sizeof(real), peak = row->argmax / STEP * STEP;
     const int reads = next && bytes <= PREFETCH_READ, writes = next && bytes >= PREFETCH_WRITE;
-    const ptrdiff_t x_ahead = reads ? next + 512 / (ptrdiff_t)sizeof(real) : 0;
+    const real *const ahead = reads ? next + 512 / sizeof(real) : x;
     const ptrdiff_t e_ahead = e && writes ? 4608 / (ptrdiff_t)sizeof(real) : 0;
     struct lane_totals others = {{0}, {0}};
     row->scaling = scale_to(row->max);
@@ -231,7 +245,7 @@ static void row_exp(const real *x, ptrdiff_t next, size_t n_classes, struct soft
         } else {
             n = n / STEP * STEP;
             real *to = e ? e + i : unwanted;
-            block_exp(x + i, row->scaling, n, x + i + x_ahead, to + e_ahead, to, &others);
+            block_exp(x + i, row->scaling, n, ahead + i, to + e_ahead, to, &others);
         }
     }
     row->top = (double)row->scaling.top + (double)row->scaling.top_low;

@@ -49,9 +49,8 @@ static void softmax_wide(const struct cek_cross_entropy_args *args, struct group
 {
     struct softmax_row row;
     real *e = row_memory(args, g, i, scratch);
-    const real *x = row_logits(args, g, i, e ? e : scratch);
-    row_max(x, args->n_classes, &row);
-    row_exp(x, next, args->n_classes, &row, e);
+    const real *x = row_logits_max(args, g, i, scratch, &row);
+    row_exp(x, logits_ahead(g, i, next), args->n_classes, &row, e);
     softmax_store(args, g, i, x, &row, e);
 }
 
