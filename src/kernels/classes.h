@@ -16,14 +16,14 @@ static size_t chunk_rows(size_t n_classes)
     return rows ? rows : 1;
 }
 
-/* Chunks of columns that are run together, so that hardly a tile is left with free rows. */
+/* Chunks of columns that are run together, in a group, so that few places of their tiles stay free. */
 static size_t chunks_together(const struct cek_cross_entropy_args *args)
 {
     const size_t rows = chunk_rows(args->n_classes), step = columns_step(args);
     size_t n = 1;
-    if (!is_columns(&args->logits) || rows >= LANES)
+    if (args->n_classes <= NARROW || !is_columns(&args->logits))
         return 1;
-    while (n * rows % step && n * rows % step < step - step / 8)
+    while ((n + 1) * rows <= BLOCK && 16 * (round_up(n * rows, step) - n * rows) > n * rows)
         n++;
     return n;
 }
@@ -75,7 +75,7 @@ static void cross_entropy_group(const struct cek_cross_entropy_args *args, size_
     }
 }
 
-/* Chunks of less than LANES rows, each with its own sum, in one group. */
+/* Chunks of columns, each with its own sum, in one group. */
 static void chunks_of_columns(const struct cek_cross_entropy_args *args, class_group *group,
                               size_t begin, size_t end, double *sums, real *scratch)
 {
@@ -87,9 +87,10 @@ static void chunks_of_columns(const struct cek_cross_entropy_args *args, class_g
     group(args, first, n, &g, scratch);
     group_store(args, first, n, &g);
     for (size_t i = 0; i < n; i += rows, begin++) {
-        ALIGN real loss[LANES] = {0};
-        memcpy(loss, g.loss + i, min_size(rows, n - i) * sizeof(real));
-        sums[begin] = block_sum(loss, LANES);
+        ALIGN real loss[BLOCK] = {0};
+        const size_t size = min_size(rows, n - i);
+        memcpy(loss, g.loss + i, size * sizeof(real));
+        sums[begin] = block_sum(loss, whole_vectors(size));
     }
 }
 
