@@ -15,7 +15,7 @@
  * rows, a transposition 1.7 to 2, whatever the number of rows (AMD Zen 4, 2026-11). */
 static INLINE int fills_tile(const struct cek_cross_entropy_args *args, size_t n)
 {
-    return has_labels_alone(args) && n >= LANES * 3 / 4;
+    return has_labels_alone(args) && n == LANES;
 }
 
 /* Is every row adjacent, aligned real? */
