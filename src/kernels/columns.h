@@ -11,11 +11,12 @@
 #include "cross_entropy.h"
 #include "turned.h"
 
-/* Do rows with labels alone fill enough of a tile?  Full, it takes 0.7 to 1.1 times as long as adjacent
- * rows, a transposition 1.7 to 2, whatever the number of rows (AMD Zen 4, 2026-11). */
+/* Are n rows with labels alone a tile?  It takes 0.7 to 1.2 times as long as adjacent rows, a
+ * transposition 1.4 to 2, whatever the number of rows, and a tile with free rows no less (AMD Zen 4,
+ * 2026-11). */
 static INLINE int fills_tile(const struct cek_cross_entropy_args *args, size_t n)
 {
-    return has_labels_alone(args) && n == LANES;
+    return n == LANES && has_labels_alone(args);
 }
 
 /* Is every row adjacent, aligned real? */
@@ -49,35 +50,6 @@ struct column_labels {
     int has_nan[LANES];
 };
 
-/* Copies n < 16 values. */
-static INLINE void copy_few(const real *from, size_t n, real *to)
-{
-    if (n & 8)
-        memcpy(to, from, 8 * sizeof(real)), from += 8, to += 8;
-    if (n & 4)
-        memcpy(to, from, 4 * sizeof(real)), from += 4, to += 4;
-    if (n & 2)
-        memcpy(to, from, 2 * sizeof(real)), from += 2, to += 2;
-    if (n & 1)
-        memcpy(to, from, sizeof(real));
-}
-
-/* n rows as [class][row], and the largest logit of each, as columns_copy_max; rows that are missing
- * are 0. */
-static void columns_load(const struct rows *rows, size_t first, size_t n, size_t n_classes,
-                         real *tile, real *max, bits *at)
-{
-    ptrdiff_t step = class_step(rows);
-    const real *x = (const real *)(const void *)row_at(rows, first);
-    if (n < LANES) {
-        memset(tile, 0, n_classes * LANES * sizeof(real));
-        for (size_t c = 0; c < n_classes; c++)
-            copy_few(x + (ptrdiff_t)c * step, n, tile + c * LANES);
-        x = tile, step = LANES;
-    }
-    columns_copy_max(x, step, n_classes, tile, max, at);
-}
-
 /* First class from `begin` on in which row r has this logit; n_classes if there is none. */
 static size_t column_find(const real *tile, real value, size_t begin, size_t n_classes, size_t r)
 {
@@ -96,13 +68,12 @@ static int column_has_nan(const real *tile, size_t n_classes, size_t r)
     return any;
 }
 
-/* What is wanted of the logits of n rows: e takes their place, 0 for the largest, which is among four
- * classes. */
+/* What is wanted of the logits: e takes their place, 0 for the largest, which is among four classes. */
 static void columns_targets(const struct cek_cross_entropy_args *args, const struct group *g,
-                            size_t first, size_t n, const bits *four, struct softmax_batch *b,
-                            real *tile, struct column_labels *l)
+                            size_t first, const bits *four, struct softmax_batch *b, real *tile,
+                            struct column_labels *l)
 {
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = 0; r < LANES; r++) {
         const size_t i = first + r, label = g->label[i] < 0 ? 0 : (size_t)g->label[i];
         b->argmax[r] = column_find(tile, b->max[r], (size_t)four[r], args->n_classes, r);
         l->label[r] = label;
@@ -135,11 +106,11 @@ static void columns_softmax(size_t n_classes, real *tile, struct softmax_batch *
     batch_total(b);
 }
 
-/* The classes of labels and of the largest logits, [begin, begin + size) of n rows, `step` apart. */
+/* The classes of labels and of the largest logits, [begin, begin + size), `step` apart. */
 static void columns_mend(const struct column_factors *f, const size_t *label, const size_t *argmax,
-                         size_t n, size_t begin, size_t size, real *out, ptrdiff_t step)
+                         size_t begin, size_t size, real *out, ptrdiff_t step)
 {
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = 0; r < LANES; r++) {
         const size_t at = label[r] - begin, k = argmax[r] - begin;
         if (at < size && f->at_label && f->keep[r])
             out[(ptrdiff_t)at * step + (ptrdiff_t)r] = f->at_label[r];
@@ -160,49 +131,50 @@ static NOINLINE void columns_to_float(const real *restrict values, size_t n_clas
     }
 }
 
-/* Writes classes [begin, begin + size) of n rows, at most a step, from [class][row]. */
-static void columns_store(const struct rows *rows, int adjacent, size_t first, size_t n,
-                          size_t begin, size_t size, const real *values)
+/* Writes classes [begin, begin + size), at most a step, from [class][row]. */
+static void columns_store(const struct rows *rows, size_t first, size_t begin, size_t size,
+                          const real *values)
 {
     ALIGN real buffer[4 * STEP];
+    const int adjacent = rows_adjacent(rows, first, LANES);
     char *to = row_at(rows, first) + (ptrdiff_t)begin * rows->stride;
-    const int is_whole = n == LANES && rows->type == CEK_FLOAT32;
-    if (adjacent && is_whole)
+    if (adjacent && rows->type == CEK_FLOAT32)
         columns_to_float(values, size, to, rows->stride);
-    for (size_t c = 0; adjacent && !is_whole && c < size; c++, to += rows->stride)
-        run_write(rows->type, values + c * LANES, n, type_sizes[rows->type], to);
-    for (size_t r = 0; !adjacent && r < n; r += 4) {
+    else if (adjacent)
+        for (size_t c = 0; c < size; c++, to += rows->stride)
+            run_write(rows->type, values + c * LANES, LANES, type_sizes[rows->type], to);
+    for (size_t r = 0; !adjacent && r < LANES; r += 4) {
         transpose(values + r, LANES, STEP, 4, buffer, STEP);
-        for (size_t i = 0; i < 4 && r + i < n; i++)
+        for (size_t i = 0; i < 4; i++)
             row_write(rows, first + r + i, begin, size, buffer + i * STEP);
     }
 }
 
-/* One of the results of n rows: where it lies, or by steps. */
-static void columns_result(const struct cek_array *array, const struct rows *rows, size_t first,
-                           size_t n, size_t n_classes, const struct softmax_batch *b,
-                           const struct column_labels *l, const struct column_factors *f,
-                           column_result *compute, const real *tile)
+/* One of the results: where it lies, or by steps. */
+static void columns_result(const struct rows *rows, size_t first, size_t n_classes,
+                           const struct softmax_batch *b, const struct column_labels *l,
+                           const struct column_factors *f, column_result *compute, const real *tile)
 {
     ALIGN real buffer[STEP * LANES];
-    const int adjacent = rows_adjacent(rows, first, n);
-    if (adjacent && n == LANES && is_columns(array)) {
+    if (!rows->wanted)
+        return;
+    if (rows->columns && rows_adjacent(rows, first, LANES)) {
         real *out = (real *)(void *)row_at(rows, first);
         compute(tile, f, n_classes, out, class_step(rows));
-        columns_mend(f, l->label, b->argmax, n, 0, n_classes, out, class_step(rows));
+        columns_mend(f, l->label, b->argmax, 0, n_classes, out, class_step(rows));
         return;
     }
     for (size_t c = 0; c < n_classes; c += STEP) {
         const size_t size = min_size(STEP, n_classes - c);
         compute(tile + c * LANES, f, STEP, buffer, LANES);
-        columns_mend(f, l->label, b->argmax, n, c, size, buffer, LANES);
-        columns_store(rows, adjacent, first, n, c, size, buffer);
+        columns_mend(f, l->label, b->argmax, c, size, buffer, LANES);
+        columns_store(rows, first, c, size, buffer);
     }
 }
 
-/* The results of n rows with an axis of classes. */
+/* The results with an axis of classes. */
 static void columns_results(const struct cek_cross_entropy_args *args, const struct group *g,
-                            size_t first, size_t n, const struct softmax_batch *b,
+                            size_t first, const struct softmax_batch *b,
                             const struct column_labels *l, const real *tile)
 {
     struct column_factors hess = {.at_label = NULL}, proba = hess;
@@ -216,36 +188,32 @@ static void columns_results(const struct cek_cross_entropy_args *args, const str
         proba.keep[r] = ~(bits)0;
         grad.keep[r] = hess.keep[r] = l->batch.q[r] == 0 ? 0 : ~(bits)0;
     }
-    if (g->hess.wanted)
-        columns_result(&args->hess, &g->hess, first, n, n_classes, b, l, &hess, columns_hess, tile);
-    if (g->proba.wanted)
-        columns_result(&args->proba, &g->proba, first, n, n_classes, b, l, &proba, columns_scale,
-                       tile);
-    if (g->grad.wanted)
-        columns_result(&args->grad, &g->grad, first, n, n_classes, b, l, &grad, columns_scale,
-                       tile);
+    columns_result(&g->hess, first, n_classes, b, l, &hess, columns_hess, tile);
+    columns_result(&g->proba, first, n_classes, b, l, &proba, columns_scale, tile);
+    columns_result(&g->grad, first, n_classes, b, l, &grad, columns_scale, tile);
 }
 
-/* Rows [first, first + n) of a group with labels alone, at most LANES. */
+/* LANES rows of a group with labels alone, from `first` on. */
 static void columns_tile(const struct cek_cross_entropy_args *args, struct group *g, size_t first,
-                         size_t n, real *tile)
+                         real *tile)
 {
     struct softmax_batch b;
-    struct column_labels l = {.batch = {.q = {0}}};
+    struct column_labels l;
     ALIGN bits four[LANES];
-    columns_load(&g->logits, first, n, args->n_classes, tile, b.max, four);
-    columns_targets(args, g, first, n, four, &b, tile, &l);
+    columns_copy_max((const real *)(const void *)row_at(&g->logits, first), class_step(&g->logits),
+                     args->n_classes, tile, b.max, four);
+    columns_targets(args, g, first, four, &b, tile, &l);
     columns_softmax(args->n_classes, tile, &b);
-    for (size_t r = 0; r < n; r++)
+    for (size_t r = 0; r < LANES; r++)
         l.batch.e[r] = tile[l.label[r] * LANES + r];
     batch_results(&b, args->grad_scale, &l.batch);
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = 0; r < LANES; r++) {
         const struct softmax_row row = {
             .max = b.max[r], .has_nan = l.has_nan[r], .total = b.total[r], .log1p = b.log1p[r]};
         g->loss[first + r] = l.batch.q[r] == 0 ? 0 : l.batch.loss[r];
         g->lse[first + r] = row_lse(&row);
     }
-    columns_results(args, g, first, n, &b, &l, tile);
+    columns_results(args, g, first, &b, &l, tile);
 }
 
 static real *aligned(void *memory)
@@ -260,7 +228,7 @@ static void cross_entropy_columns(const struct cek_cross_entropy_args *args, siz
     for (size_t first = 0, size; first < n; first += size) {
         size = columns_take(args, g, first, n);
         if (fills_tile(args, size))
-            columns_tile(args, g, first, size, aligned(scratch));
+            columns_tile(args, g, first, aligned(scratch));
         else
             columns_by_row(args, g, first, size, cross_entropy_rows, scratch);
     }
