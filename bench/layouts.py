@@ -1,10 +1,10 @@
 """Measure what a layout costs: losses and derivatives of strided arrays against contiguous ones.
 
-Run as ``python -m bench.layouts``.  All layouts of a shape are called in turn, in cache, with a
-gradient that is allocated once, in the layout that the call itself would choose.
+Run as ``python -m bench.layouts``.  All layouts of a shape are called in turn, with a gradient that is
+allocated once, in the layout that the call itself would choose.  What a call touches, with the gaps
+between every second element, fits into an L2 cache of 1 MiB: of doubles there are half as many rows.
 """
 
-import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -19,12 +19,15 @@ from bench import machine
 Array = NDArray[Any]
 Layout = Callable[[Array], Array]
 
-ROUNDS, BUDGET = 25, 4.0
+ROUNDS, BUDGET = 25, 1.0
+FLOAT = np.dtype(np.float32).itemsize
+# Entries, and rows, of floats.
 BINARY_SIZES = [10_000, 50_000]
 BINARY_SHAPES = [(100, 100), (1000, 20), (50, 1000)]
-CLASS_SHAPES = [(16_000, 3), (6_400, 10), (3_200, 19), (900, 60), (400, 150), (64, 1000)]
-CLASS_SHAPES += [(40, 1500), (16, 4000), (16, 16_000)]
-HESSIAN_SHAPES = [(900, 60), (400, 150), (64, 1000), (16, 4000)]
+CLASS_SHAPES = [(16_000, 3), (6_400, 10), (3_200, 20), (1_024, 60), (400, 150), (64, 1000)]
+CLASS_SHAPES += [(40, 1500), (16, 4000), (4, 16_000)]
+HESSIAN_SHAPES = [(1_024, 60), (400, 150), (64, 1000), (16, 4000)]
+RELATIVE_SHAPES = [(400, 150), (16, 4000)]
 
 
 def every_second(array: Array) -> Array:
@@ -80,16 +83,19 @@ def main() -> int:
     machine.isolate(None)
     print(f"{'work':34} {'layout':14} {'ns':>7}  ratio")
     for dtype in (np.float32, np.float64):
-        for n in BINARY_SIZES:
+        share = np.dtype(dtype).itemsize // FLOAT
+        for n in (size // share for size in BINARY_SIZES):
             report(f"binary, {dtype.__name__}, {n:,}", n, binary_calls(n, dtype))
-        for n, k in BINARY_SHAPES:
-            report(f"binary, {dtype.__name__}, {n:,} x {k:,}", n * k, matrix_calls(n, k, dtype))
-        for n, n_classes in CLASS_SHAPES:
-            title = f"classes, {dtype.__name__}, {n:,} x {n_classes:,}"
-            report(title, n * n_classes, class_calls(n, n_classes, dtype))
-        for n, n_classes in HESSIAN_SHAPES:
-            title = f"Hessian, {dtype.__name__}, {n:,} x {n_classes:,}"
-            report(title, n * n_classes, hessian_calls(n, n_classes, dtype))
+        for shapes, work, calls in [
+            (BINARY_SHAPES, "binary", matrix_calls),
+            (CLASS_SHAPES, "classes", class_calls),
+            (HESSIAN_SHAPES, "Hessian", hessian_calls),
+        ]:
+            for n, k in ((rows // share, k) for rows, k in shapes):
+                report(f"{work}, {dtype.__name__}, {n:,} x {k:,}", n * k, calls(n, k, dtype))
+        for n, k in ((rows // share, k) for rows, k in RELATIVE_SHAPES):
+            for work, calls in relative_calls(n, k, dtype).items():
+                report(f"{work}, {dtype.__name__}, {n:,} x {k:,}", n * k, calls)
     return 0
 
 
@@ -141,9 +147,8 @@ def class_calls(n: int, n_classes: int, dtype: Any) -> dict[str, Callable[[], An
         name: partial(loss, z := layout(x), y, grad_out=np.empty_like(z, subok=False))
         for name, layout in CLASS_LAYOUTS.items()
     }
-    side = math.isqrt(n)
-    images = np.ascontiguousarray(x[: side * side].T).reshape(1, n_classes, side, side)
-    labels = y[: side * side].reshape(1, side, side)
+    images = np.ascontiguousarray(x.T).reshape(1, n_classes, 2, n // 2)
+    labels = y.reshape(1, 2, n // 2)
     calls["(1, C, H, W)"] = partial(loss, images, labels, axis=1, grad_out=np.empty_like(images))
     return calls
 
@@ -159,6 +164,30 @@ def hessian_calls(n: int, n_classes: int, dtype: Any) -> dict[str, Callable[[], 
         z = CLASS_LAYOUTS[name](x)
         outs = {f"{output}_out": np.empty_like(z) for output in ("grad", "hess", "proba")}
         calls[name] = partial(loss, z, y, **outs)
+    return calls
+
+
+def relative_calls(n: int, n_classes: int, dtype: Any) -> dict[str, dict[str, Callable[[], Any]]]:
+    """Return calls for each order of memory of what else takes rows of logits."""
+    import cekernels as ck
+    from cekernels import special
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
+    soft = rng.dirichlet(np.ones(n_classes), n).astype(dtype)
+    calls: dict[str, dict[str, Callable[[], Any]]] = {}
+    for name in ("contiguous", "Fortran"):
+        z, t = CLASS_LAYOUTS[name](x), CLASS_LAYOUTS[name](soft)
+        out = np.empty_like(z)
+        for work, call in {
+            "softmax": partial(special.softmax, z, axis=1, out=out),
+            "NLL": partial(ck.nll_loss, z, y, grad_out=out),
+            "NLL of rows": partial(ck.nll_loss, z, t, grad_out=out),
+            "KL": partial(ck.kl_divergence, z, t, grad_out=out),
+            "JS": partial(ck.js_divergence, z, t, grad_out=out),
+            "H v": partial(ck.cross_entropy_hvp, z, y, t, out=out),
+        }.items():
+            calls.setdefault(work, {})[name] = call
     return calls
 
 

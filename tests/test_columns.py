@@ -130,6 +130,61 @@ def test_softmax_of_columns(rng, dtype, every_isa, assert_same_bits, n_classes, 
         assert_same_bits(function(images, axis=1)[0, :, :, 0].T, want)
 
 
+def soft_targets(rng, n, n_classes, dtype):
+    soft = rng.dirichlet(np.ones(n_classes), n).astype(dtype)
+    soft[rng.uniform(size=soft.shape) < 0.1] = 0
+    return soft
+
+
+def relatives(labels, soft, vector):
+    """Return the losses, and the products, that take rows as cross-entropy does."""
+    options = {"reduction": "none", "sample_weight": (labels % 3).astype(soft.dtype)}
+    kept = {**options, "ignore_index": IGNORED}
+    kl = {**options, "return_hess": True, "return_proba": True, "return_lse": True}
+    return [
+        lambda x, _, out: ck.nll_loss(x, labels, grad_out=out, **kept),
+        lambda x, _, out: ck.nll_loss(x, labels, grad_out=out, label_smoothing=0.25, **kept),
+        lambda x, lay, out: ck.nll_loss(x, lay(soft), grad_out=out, **options),
+        lambda x, lay, out: ck.kl_divergence(x, lay(soft), grad_out=out, **kl),
+        lambda x, lay, out: ck.kl_divergence(x, lay(soft), grad_out=out, **options),
+        lambda x, lay, out: ck.js_divergence(x, lay(soft), grad_out=out, **options),
+        lambda x, _, out: (ck.cross_entropy_hvp(x, labels, vector, ignore_index=IGNORED, out=out),),
+        lambda x, lay, out: (ck.cross_entropy_hvp(x, lay(soft), lay(vector), out=out),),
+    ]
+
+
+@pytest.mark.parametrize(("n_classes", "n"), [(97, 40), (130, 23), (600, 33), (1500, 19)])
+def test_relatives_of_columns(rng, dtype, every_isa, assert_same_bits, n_classes, n):
+    x, labels = with_edges(rng, n, n_classes, dtype)
+    soft = soft_targets(rng, n, n_classes, dtype)
+    vector = rng.normal(size=x.shape).astype(dtype)
+    layouts = itertools.cycle([columns, wide_columns])
+    for _, function in itertools.product(every_isa(), relatives(labels, soft, vector)):
+        with np.errstate(all="ignore"):
+            want = function(x, np.copy, np.zeros_like(x))
+            for lay in (np.copy, next(layouts)):
+                for out in (every_second(x), next(layouts)(np.zeros_like(x))):
+                    got = function(next(layouts)(x), lay, out)
+                    assert_same_bits(tuple(map(np.copy, got)), want)
+
+
+def test_gradients_in_place_of_columns(rng, dtype, every_isa, assert_same_bits):
+    x, labels = with_edges(rng, 37, 150, dtype)
+    soft = soft_targets(rng, *x.shape, dtype)
+    for _, function in itertools.product(every_isa(), relatives(labels, soft, x)[:6]):
+        with np.errstate(all="ignore"):
+            z, want = columns(x), function(x, np.copy, np.zeros_like(x))
+            assert_same_bits(tuple(map(np.copy, function(z, columns, z))), want)
+
+
+@pytest.mark.parametrize(("n_classes", "n"), [(97, 20), (520, 3)])
+def test_hessians_of_columns(rng, dtype, every_isa, assert_same_bits, n_classes, n):
+    x, labels = rng.normal(0, 4, (n, n_classes)).astype(dtype), rng.integers(0, n_classes, n)
+    for _ in every_isa():
+        want = ck.cross_entropy_hessian(x, labels)
+        assert_same_bits(ck.cross_entropy_hessian(columns(x), labels), want)
+
+
 @pytest.mark.parametrize("n_classes", [70, 600])
 def test_any_number_of_rows(rng, dtype, every_isa, assert_same_bits, n_classes):
     x, labels = with_edges(rng, max(FEW_ROWS), n_classes, dtype)
