@@ -25,10 +25,26 @@ SIZES = [
     (2000, 8),
 ]
 FEW_ROWS = [1, 3, 4, 7, 15, 17]
-# Chunks of 11, 9, 3, 2 and 1 rows; the last two of each dtype are on both sides of what a tile holds.
+# Chunks of 27, 11, 9, 5, 3, 2 and 1 rows; the last two of each dtype are on both sides of what a tile holds.
 MANY = {
-    np.float32: [(1400, 47), (1800, 40), (5000, 21), (8192, 17), (65536, 17), (65537, 6)],
-    np.float64: [(1400, 47), (1800, 40), (2800, 21), (5000, 21), (8192, 9), (8193, 9)],
+    np.float32: [
+        (600, 130),
+        (1400, 47),
+        (1800, 40),
+        (5000, 21),
+        (8192, 17),
+        (65536, 17),
+        (65537, 6),
+    ],
+    np.float64: [
+        (600, 130),
+        (1400, 47),
+        (1800, 40),
+        (2800, 21),
+        (5000, 21),
+        (65536, 9),
+        (65537, 3),
+    ],
 }
 OUTPUTS = ["grad", "hess", "proba"]
 IGNORED = -100
@@ -229,7 +245,7 @@ def test_subsets_of_outputs(rng, dtype, every_isa, assert_same_bits, n_classes, 
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
-@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("place", range(7))
 def test_many_classes(rng, dtype, every_isa, assert_same_bits, monkeypatch, place, n_threads):
     """Chunks that are run together keep their own sums, wherever threads cut them."""
     monkeypatch.setattr(_parallel, "MIN_CHUNKS", 1)

@@ -6,11 +6,10 @@
 #include "logits.h"
 #include "targets.h"
 
-/* Classes of which LANES rows are taken together, at most; of more, four, whose rows take less memory.
- * In float a tile takes 0.6 to 0.9 of the time of fours from 16,000 classes to 128,256, but 4 MiB at this
- * bound; in double 0.8 with 4000, as much with 8000, 1.1 to 1.3 from 16,000 on (AMD Zen 4, 1 MiB of L2,
- * 2026-11). */
-enum { COLUMN_CLASSES = LANES == 16 ? 65536 : 8192 };
+/* Classes of which LANES rows are taken together, at most; of more, four, whose rows take less memory: a
+ * tile of this many fills 4 MiB.  It takes 0.5 to 0.8 of the time of fours with 10,000 classes or more
+ * (AMD Zen 4, 1 MiB of L2, 2026-11). */
+enum { COLUMN_CLASSES = 65536 };
 
 /* Rows that are taken together: a cache line of each class. */
 static size_t columns_step(const struct cek_cross_entropy_args *args)
