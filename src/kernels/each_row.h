@@ -37,8 +37,8 @@ static void each_row(const struct cek_cross_entropy_args *args, size_t begin, si
     const size_t n_classes = args->n_classes;
     struct softmax_batch batch;
     struct softmax_row row;
-    real *e = scratch, *spare = scratch + n_classes;
     for (size_t i = first; n_classes > BATCH_CLASSES && i < end; i++) {
+        real *e = scratch, *spare = scratch + n_classes;
         const real *v = row_logits_max(args, g, i, spare, &row);
         row_exp(v, logits_ahead(g, i, next_row(args, begin + i, 1)), n_classes, &row, e);
         take(args, g, i, v, &row, e, spare, context);

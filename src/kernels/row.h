@@ -207,8 +207,9 @@ static void peak_add(const real *x, size_t begin, size_t n, struct row_peak *pea
         peak->max = max, peak->span = begin;
 }
 
-/* After all whole steps were added. */
-static void row_peak(const real *x, size_t n_classes, struct row_peak peak, struct softmax_row *row)
+/* Fills `row` after all whole steps were added. */
+static void peak_locate(const real *x, size_t n_classes, struct row_peak peak,
+                        struct softmax_row *row)
 {
     peak_add(x, n_classes - STEP, STEP, &peak);
     row->max = peak.max;
@@ -222,7 +223,7 @@ static void row_max(const real *x, size_t n_classes, struct softmax_row *row)
     const size_t whole = n_classes / STEP * STEP;
     for (size_t i = 0; i < whole; i += SPAN)
         peak_add(x, i, min_size(SPAN, whole - i), &peak);
-    row_peak(x, n_classes, peak, row);
+    peak_locate(x, n_classes, peak, row);
 }
 
 /* Fills `row`, and e_j, with 0 in place of e_k, in e; e may be x itself, or NULL: not wanted.  The
