@@ -429,3 +429,9 @@ class TestLayouts:
             losses = {name: call()[0] for name, call in calls.items()}
             assert len(losses) >= 4
             assert set(losses.values()) == {losses["contiguous"]}
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_relatives(self, dtype):
+        for calls in layouts.relative_calls(20, 150, dtype).values():
+            contiguous, fortran = (call() for call in calls.values())
+            np.testing.assert_array_equal(contiguous[-1], fortran[-1])
