@@ -130,7 +130,7 @@ def check_total(total: float, margins: Array, name: str) -> None:
         return
     nan = np.argwhere(np.isnan(margins))
     if len(nan):
-        raise ValueError(f"{name} must not be NaN, as they are at {nan[0].tolist()}")
+        raise ValueError(f"{name} must not be NaN, got nan at {nan[0].tolist()}")
     raise ValueError(
         f"the loss is nan: a label or a weight is NaN, or {name} have two infinities in a row"
     )

@@ -122,8 +122,7 @@ class Binary(BoosterLoss):
     def __post_init__(self) -> None:
         _validation.as_fraction(self.label_smoothing, "label_smoothing")
         _validation.as_gamma(self.gamma)
-        if self.gamma > 0.0 and self.label_smoothing > 0.0:
-            raise ValueError(f"gamma={self.gamma} is for hard labels, without label_smoothing")
+        _check_smoothing(self.label_smoothing, self.gamma)
         if self.pos_weight is not None:
             _validation.as_size(self.pos_weight, "pos_weight")
         if self.alpha is not None:
@@ -338,12 +337,13 @@ class Softmax(BoosterLoss):
     def __post_init__(self) -> None:
         _validation.as_fraction(self.label_smoothing, "label_smoothing")
         _validation.as_gamma(self.gamma)
-        if self.gamma > 0.0 and (self.label_smoothing > 0.0 or self.soft_targets is not None):
-            raise ValueError(
-                f"gamma={self.gamma} is for hard labels, without label_smoothing and soft_targets"
-            )
+        _check_smoothing(self.label_smoothing, self.gamma)
         if self.soft_targets is not None:
             targets = _validation.as_floats(self.soft_targets, "soft_targets")
+            if self.gamma > 0.0:
+                raise ValueError(
+                    f"soft_targets must be None with gamma={self.gamma}, which takes hard labels"
+                )
             if targets.ndim != 2:
                 raise ValueError(f"soft_targets must have shape (n, C), got {targets.shape}")
             object.__setattr__(self, "soft_targets", targets)
@@ -516,6 +516,15 @@ class Softmax(BoosterLoss):
             margins, codes, sample_weight=sample_weight, reduction="stats", **options
         )
         return result
+
+
+def _check_smoothing(label_smoothing: float, gamma: float) -> None:
+    """Raise where a focal loss is given smooth labels."""
+    if gamma > 0.0 and label_smoothing > 0.0:
+        raise ValueError(
+            f"label_smoothing must be 0 with gamma={gamma}, which takes hard labels, "
+            f"got {label_smoothing}"
+        )
 
 
 def _as_labels(labels: ArrayLike) -> Array:
