@@ -14,6 +14,9 @@ if(MSVC AND NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
   set(CEK_KERNEL_FLAGS /O2 /fp:precise)
 else()
   set(CEK_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off)
+  if(MSVC) # clang-cl ignores them, with a warning, where they have no prefix
+    list(TRANSFORM CEK_KERNEL_FLAGS PREPEND "/clang:")
+  endif()
 endif()
 
 function(cek_add_isa isa)
