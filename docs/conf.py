@@ -77,6 +77,8 @@ html_css_files = ["custom.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = project
 html_copy_source = False
+html_use_index = False
+html_domain_indices = False
 html_show_sourcelink = False
 html_theme_options = {
     "footer_start": ["copyright"],

@@ -33,6 +33,11 @@ TITLES = {
     "_scorer": "Scorers",
     "_stats": "Results",
     "_validation": "Errors",
+    "divergence": "Divergences",
+    "focal": "Focal losses",
+    "linear": "Linear models",
+    "nll": "Losses of log-probabilities",
+    "robust": "Robust losses",
 }
 
 
@@ -113,7 +118,8 @@ def _title(module_name, value):
 
 
 def _rank(title):
-    order = ["Functions", "Losses"]
+    order = ["Functions", "Losses", "Losses of log-probabilities", "Focal losses", "Robust losses"]
+    order += ["Divergences", "Linear models", "Second order"]
     last = ["Metrics", "Scorers", "Results", "Errors", "Threads and configuration"]
     if title in order:
         return order.index(title)
