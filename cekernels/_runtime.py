@@ -78,11 +78,15 @@ def effective_threads(n_threads: int | None = None) -> int:
     if n_threads is None:
         here = _threads_here.get()
         return _threads if here is None else here
-    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__") or np.ndim(n_threads):
-        raise TypeError(f"n_threads must be an integer or None, got {n_threads!r}")
-    n = n_threads.__index__()
+    return _as_threads(n_threads, "n_threads", "an integer or None")
+
+
+def _as_threads(value: Any, name: str, wanted: str) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or np.ndim(value):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    n = int(value.__index__())
     if n == 0:
-        raise ValueError("n_threads must not be 0: give a positive number, or -1 for all CPUs")
+        raise ValueError(f"{name} must not be 0: give a positive number, or -1 for all CPUs")
     return n if n > 0 else max(1, cpu_count()[0] + 1 + n)
 
 
@@ -108,7 +112,7 @@ def set_num_threads(n: int) -> None:
     1
     """
     global _threads
-    _threads = effective_threads(n)
+    _threads = _as_threads(n, "n", "an integer")
 
 
 def get_num_threads() -> int:
@@ -159,7 +163,7 @@ def threads(n: int) -> Iterator[None]:
     >>> with cekernels.threads(-1):
     ...     loss = cekernels.cross_entropy([[2.0, 0.0]], [0])
     """
-    token = _threads_here.set(effective_threads(n))
+    token = _threads_here.set(_as_threads(n, "n", "an integer"))
     try:
         yield
     finally:

@@ -73,12 +73,13 @@ def test_set_num_threads(monkeypatch):
 
 
 BAD = [
-    (0, ValueError, "n_threads must not be 0: give a positive number, or -1 for all CPUs"),
-    (True, TypeError, "n_threads must be an integer or None, got True"),
-    (False, TypeError, "n_threads must be an integer or None, got False"),
-    ("x", TypeError, "n_threads must be an integer or None, got 'x'"),
-    (2.0, TypeError, "n_threads must be an integer or None, got 2.0"),
-    ([2], TypeError, "n_threads must be an integer or None, got [2]"),
+    (0, ValueError, "n must not be 0: give a positive number, or -1 for all CPUs"),
+    (True, TypeError, "n must be an integer, got True"),
+    (False, TypeError, "n must be an integer, got False"),
+    ("x", TypeError, "n must be an integer, got 'x'"),
+    (2.0, TypeError, "n must be an integer, got 2.0"),
+    ([2], TypeError, "n must be an integer, got [2]"),
+    (None, TypeError, "n must be an integer, got None"),
 ]
 
 
