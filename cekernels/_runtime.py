@@ -99,6 +99,11 @@ def set_num_threads(n: int) -> None:
         A positive number; -1 is all CPUs that affinity and control group allow, -2 all but one.
         The default is 1, or what ``CEKERNELS_NUM_THREADS`` said when cekernels was imported.
 
+    Raises
+    ------
+    TypeError, ValueError
+        What is not an integer; 0.
+
     See Also
     --------
     threads : Set the number of threads within a ``with`` block.
@@ -152,6 +157,11 @@ def threads(n: int) -> Iterator[None]:
     None
         Nothing; the number from before is back in effect after the block.
 
+    Raises
+    ------
+    TypeError, ValueError
+        What is not an integer; 0.
+
     See Also
     --------
     set_num_threads : Set the number of threads for the whole process.
@@ -187,6 +197,11 @@ def show_config(mode: Literal["stdout", "dict"] = "stdout") -> dict[str, Any] | 
     dict or None
         Version, compiler and flags; instruction sets that were built, that this machine runs, and
         that is active; number of threads, CPUs, and what limits them.
+
+    Raises
+    ------
+    ValueError
+        Another mode.
 
     See Also
     --------
