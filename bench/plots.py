@@ -285,7 +285,9 @@ def _threads(cases: list[Record]) -> Figure:
     axes.axhline(1, color="0.85")
     axes.plot(*zip(*points, strict=True), **STYLES[OURS])
     for n, speed_up in points:
-        axes.annotate(f"{speed_up:.2f}", (n, speed_up), (7, -11), textcoords="offset points")
+        axes.annotate(
+            f"{speed_up:.2f}", (n, speed_up), (0, 8), textcoords="offset points", ha="center"
+        )
     axes.set(xscale="log", xlabel="logits n", ylabel="times one thread's speed")
     axes.set_ylim(0, 1.15 * cases[0]["n_threads"])
     axes.margins(x=0.08)
