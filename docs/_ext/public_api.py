@@ -24,9 +24,9 @@ CLASSES = {
     "cekernels.sklearn_losses": "Losses",
 }
 TITLES = {
-    "_binary": "Linear",
+    "_binary": "Linear models",
     "_by_group": "Metrics",
-    "_classes": "Linear",
+    "_classes": "Linear models",
     "_evaluate": "Metrics",
     "_log_loss": "Metrics",
     "_runtime": "Threads and configuration",
@@ -35,7 +35,6 @@ TITLES = {
     "_validation": "Errors",
     "divergence": "Divergences",
     "focal": "Focal losses",
-    "linear": "Linear models",
     "nll": "Losses of log-probabilities",
     "robust": "Robust losses",
 }
