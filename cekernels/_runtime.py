@@ -7,9 +7,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import numpy as np
-
 from cekernels import _kernels
+from cekernels._validation import is_integer
 from cekernels._version import __version__
 
 _threads = 1
@@ -82,7 +81,7 @@ def effective_threads(n_threads: int | None = None) -> int:
 
 
 def _as_threads(value: Any, name: str, wanted: str) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or np.ndim(value):
+    if not is_integer(value):
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
     n = int(value.__index__())
     if n == 0:
@@ -249,7 +248,7 @@ def show_config(mode: Literal["stdout", "dict"] = "stdout") -> dict[str, Any] | 
 
 
 def _threads_from_environment() -> int:
-    text = os.environ.get("CEKERNELS_NUM_THREADS", "1")
+    text = os.environ.get("CEKERNELS_NUM_THREADS") or "1"
     try:
         return effective_threads(int(text))
     except ValueError:

@@ -5,6 +5,7 @@ whatever layout they came.  Nothing is written before every check has passed.
 """
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -96,7 +97,7 @@ def as_logits(value: ArrayLike, name: str, axis: int) -> tuple[Array, int]:
     array = as_floats(value, name)
     if array.ndim == 0:
         raise ValueError(f"{name} must have an axis of classes, got a scalar")
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+    if not is_integer(axis):
         raise TypeError(f"axis must be an integer, got {axis!r}")
     (axis,) = as_axes(axis, array.ndim)
     if array.shape[axis] == 0:
@@ -195,7 +196,7 @@ def as_class_weight(
 def _listed_weights(value: Mapping[int, float], n_classes: int) -> Array:
     weights = np.ones(n_classes)
     for label, weight in value.items():
-        if isinstance(label, bool) or not hasattr(label, "__index__"):
+        if not is_integer(label):
             raise TypeError(f"class_weight must have integer keys, got {label!r}")
         if not 0 <= label < n_classes:
             raise ValueError(f"class_weight must have keys in [0, {n_classes}), got {label}")
@@ -223,7 +224,7 @@ def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
     """Return a label to ignore, or None where no label can be equal to it."""
     if value is None:
         return None
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_integer(value):
         raise TypeError(f"ignore_index must be an integer or None, got {value!r}")
     if labels is None:
         raise ValueError("ignore_index needs labels, but the targets are probabilities")
@@ -231,13 +232,30 @@ def as_ignored_label(value: int | None, labels: Array | None) -> int | None:
     return int(value) if info.min <= value <= info.max else None
 
 
+def is_integer(value: Any) -> bool:
+    """Tell whether this is one integer, and no bool."""
+    if isinstance(value, (bool, np.bool_)):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
+
+
 def as_number(value: Any, name: str) -> float:
     """Return a real number."""
     if type(value) is float:
         return value
-    if not hasattr(value, "__float__") or np.ndim(value):
+    is_text = isinstance(value, str)  # that of NumPy has a __float__
+    if is_text or not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that float64 holds, got {value!r}") from None
 
 
 def as_fraction(value: float, name: str) -> float:
@@ -402,10 +420,12 @@ def as_axes(axis: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
         return (axis % ndim,)
     if axis is None:
         return tuple(range(ndim))
-    wanted = tuple(axis) if isinstance(axis, Iterable) else (axis,)
+    wanted: tuple[Any, ...] = (axis,)
+    if isinstance(axis, Iterable) and getattr(axis, "ndim", 1) > 0:
+        wanted = tuple(axis)
     axes = []
     for value in wanted:
-        if not hasattr(value, "__index__"):
+        if not is_integer(value):
             raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}")
         if not -ndim <= value < ndim:
             raise ValueError(f"axis must be in [{-ndim}, {ndim}), got {value}")

@@ -169,6 +169,7 @@ def binary_cross_entropy_with_logits(
         and hess_out is None
         and proba_out is None
         and n_threads is None
+        and isinstance(denominator, str)
         and denominator == "weight"
         and check
     ):
@@ -543,6 +544,7 @@ def cross_entropy(
         and hess_out is None
         and proba_out is None
         and n_threads is None
+        and isinstance(denominator, str)
         and denominator == "weight"
         and type(z_loss) is type(logit_scale) is float
         and z_loss == 0.0

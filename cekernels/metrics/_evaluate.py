@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cekernels._validation import is_integer
 from cekernels.metrics._results import ClassificationMetrics, metrics_of
 from cekernels.metrics._samples import as_samples
 from cekernels.metrics._sums import Sums, share_right, sums_of
@@ -18,7 +19,7 @@ N_BINS = 15
 
 def check_n_bins(n_bins: int) -> int:
     """Return a number of bins."""
-    if isinstance(n_bins, bool) or not hasattr(n_bins, "__index__"):
+    if not is_integer(n_bins):
         raise TypeError(f"n_bins must be an integer, got {n_bins!r}")
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, got {n_bins!r}")
