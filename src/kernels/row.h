@@ -25,8 +25,9 @@
 #define LARGE_MAX 1420.0
 #endif
 
-/* Elements a call of them: where the largest of a row is found again, and what no caller keeps. */
-enum { SPAN = 1024 };
+/* Elements a call of them: where the largest of a row is found again, and what no caller keeps.
+ * After so many, the errors of a sum are added to it: left alone, they would be lost in their turn. */
+enum { SPAN = 1024, RENEWAL = 1 << 17 };
 
 /* exp_scaled(x - offset, cut, one) is e_j.  top + top_low belongs to the largest x: in every p_j, so
  * the rounding error of its last operation is kept. */
@@ -128,6 +129,13 @@ static void step_exp(const real *x, size_t n, size_t skip, struct scaling to, re
     block_exp(step, to, STEP, step, step, step, sums);
     if (e)
         memcpy(e, step, n * sizeof(real));
+}
+
+/* Adds the errors of the lanes to their sums, as far as these hold them. */
+static NOINLINE void lanes_renew(struct lane_totals *sums)
+{
+    for (size_t j = 0; j < LANES; j++)
+        sums->high[j] = two_sum(sums->high[j], sums->low[j], &sums->low[j]);
 }
 
 /* The sum of all lanes, which are spent: neighbours, neighbours of those, and so on. */
@@ -248,6 +256,8 @@ static void row_exp(const real *x, const real *next, size_t n_classes, struct so
             real *to = e ? e + i : unwanted;
             block_exp(x + i, row->scaling, n, ahead + i, to + e_ahead, to, &others);
         }
+        if (i / RENEWAL != (i + n) / RENEWAL)
+            lanes_renew(&others);
     }
     row->top = (double)row->scaling.top + (double)row->scaling.top_low;
     row->others = lanes_value(&others);
