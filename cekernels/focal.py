@@ -167,6 +167,8 @@ def sigmoid_focal_loss(
     (0.088, array([-0.0006, -0.096 ]))
     """
     exponent = _validation.as_gamma(gamma)
+    if pos_weight is not None:
+        pos_weight = _validation.as_array(pos_weight, "pos_weight")
     weight_of_positive, neg_weight = class_factors(alpha, pos_weight)
     problem = binary_problem(
         logits,

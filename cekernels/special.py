@@ -312,7 +312,7 @@ def log_softmax(
 
 def _elementwise(function: int, x: ArrayLike, out: Array | None, n_threads: int | None) -> Any:
     array = _validation.as_floats(x, "x")
-    result = _result(out, array.shape, array.dtype, {"x": x}, in_place=("out", "x"))
+    result = _result(out, array.shape, array.dtype, {"x": array}, in_place=("out", "x"))
     job = _kernels.Unary(function, as_vector(array), as_vector(result))
     _parallel.run(job, effective_threads(n_threads))
     return unwrap(result)
@@ -328,7 +328,7 @@ def _normalised(
 ) -> Any:
     array = _validation.as_floats(x, "x")
     axes, threads = _validation.as_axes(axis, array.ndim), effective_threads(n_threads)
-    result = _result(out, array.shape, array.dtype, {"x": x}, in_place=None)
+    result = _result(out, array.shape, array.dtype, {"x": array}, in_place=None)
     if array.size == 0:
         return result
     rows = _rows(array, axes)
