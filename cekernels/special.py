@@ -172,7 +172,7 @@ def logsumexp(
         For elements that are no real numbers (complex, object, byte-swapped), and for an out of
         another dtype.
     ValueError
-        For an out of another shape, read-only, or sharing memory with a; for an axis out
+        For an out of another shape, read-only, or sharing memory with a or b; for an axis out
         of range, and for a b that does not broadcast with a.
 
     See Also
@@ -190,15 +190,17 @@ def logsumexp(
     x = _validation.as_floats(a, "a")
     if b is None:
         return _logsumexp(x, axis, keepdims, out, n_threads)
-    factor = _validation.as_array(b, "b").astype(x.dtype)
+    factor = _validation.as_array(b, "b")
     try:
-        x, factor = np.broadcast_arrays(x, factor)
+        x, given = np.broadcast_arrays(x, factor)
     except ValueError:
         raise ValueError(
             f"b must broadcast with a of shape {x.shape}, got {factor.shape}"
         ) from None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(factor == 0, -np.inf, x + np.log(np.abs(factor))).astype(x.dtype)
+    # In float64, which holds the logarithms of factors that the dtype of a does not hold.
+    with np.errstate(all="ignore"):
+        wide, factor = x.astype(np.float64), given.astype(np.float64)
+        terms = np.where(factor == 0, -np.inf, wide + np.log(np.abs(factor)))
         plus = _logsumexp(np.where(factor < 0, -np.inf, terms), axis, keepdims, None, n_threads)
         minus = _logsumexp(np.where(factor < 0, terms, -np.inf), axis, keepdims, None, n_threads)
         ratio = np.where(np.isneginf(minus), 0, -np.exp(minus - plus))
@@ -206,6 +208,7 @@ def logsumexp(
     if out is None:
         return result[()]
     _validation.check_output(out, "out", result.shape, result.dtype)
+    _validation.check_overlap({"out": out}, {"a": x, "b": given}, None)
     out[...] = result
     return out
 
