@@ -214,7 +214,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 def _as_table(summary: dict[str, Any], classes: list[dict[str, float]] | None) -> str:
     width = max(map(len, summary))
     lines = [f"{name:{width}}  {_cell(value)}" for name, value in summary.items()]
-    if classes is not None:
+    if classes:
         rows = [list(classes[0]), *([_cell(value) for value in row.values()] for row in classes)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += ["", *("  ".join(map(str.rjust, row, widths)) for row in rows)]

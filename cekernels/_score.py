@@ -246,11 +246,18 @@ def _decide(loss: str, logits: Array, targets: Array) -> tuple[Array, Array]:
     """Return the class of each target, and whether the logits have it right (with NaN: not)."""
     if loss == "bce":
         labels = targets > 0.5
-        return labels, ((logits > 0.0) == labels) & ~np.isnan(logits)
-    best = np.argmax(logits, axis=-1)
-    labels = targets if targets.ndim < logits.ndim else np.argmax(targets, axis=-1)
-    top = np.take_along_axis(logits, best[:, np.newaxis], axis=-1)[:, 0]
-    return labels, (best == labels) & ~np.isnan(top)
+        return labels, ((logits > 0.0) == labels) & ~np.isnan(logits) & ~np.isnan(targets)
+    best, top = _largest(logits)
+    if targets.ndim < logits.ndim:
+        return targets, (best == targets) & ~np.isnan(top)
+    labels, most = _largest(targets)
+    return labels, (best == labels) & ~np.isnan(top) & ~np.isnan(most)
+
+
+def _largest(rows: Array) -> tuple[Array, Array]:
+    """Return the place of the largest element of each row, or of a NaN, and what is there."""
+    place = np.argmax(rows, axis=-1)
+    return place, np.take_along_axis(rows, place[:, np.newaxis], axis=-1)[:, 0]
 
 
 def _kept(targets: Array, shape: tuple[int, ...], ignore: float | None) -> Array:
