@@ -75,9 +75,14 @@ def cross_entropy_by_group(
     n = len(values)
     count = np.bincount(index, minlength=n)
     if weight is None:
-        return LossTable(values, np.bincount(index, loss, n), count.astype(np.float64), count)
-    total = np.bincount(index, weight * loss.astype(np.float64), n)
-    return LossTable(values, total, np.bincount(index, weight, n), count)
+        return LossTable(values, _sums(index, loss, n), count.astype(np.float64), count)
+    total = _sums(index, weight * loss.astype(np.float64), n)
+    return LossTable(values, total, _sums(index, weight, n), count)
+
+
+def _sums(index: Array, values: Array, n: int) -> Array:
+    """Return the sum of the values of each index; of none NumPy makes integers."""
+    return np.bincount(index, values, n).astype(np.float64, copy=False)
 
 
 def _as_groups(value: ArrayLike, n_samples: int) -> tuple[Array, Array]:

@@ -95,12 +95,13 @@ def _as_weight(value: ArrayLike | None, n_samples: int) -> Array | None:
 
 
 def _first_invalid(samples: Samples) -> int:
-    """Return the position of the first label that is no class, -1 if there is none."""
+    """Return the position of the first label that is no class, -1 if there is none.
+
+    Of log-odds too it reads labels as the integers that they are: as floats, some are alike.
+    """
     x, labels = samples.logits, as_vector(samples.labels)
     if samples.is_binary:
-        ignored = None if samples.ignored is None else float(samples.ignored)
-        binary = _kernels.Binary(as_vector(x), labels, None, None, 0.0, ignored, *NO_OUTPUTS[:4])
-        return binary.scan(1)[2]
+        x = np.broadcast_to(x.dtype.type(0), (len(x), 2))
     return class_job(as_rows(x, 1), labels, samples.ignored, None, None).scan(1)[2]
 
 

@@ -1,0 +1,23 @@
+"""Metrics of labels beside the one to ignore, and of no sample."""
+
+import numpy as np
+import pytest
+
+from cekernels import LabelError, metrics
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_binary_labels_beside_a_large_one_to_ignore(kind):
+    # As floats they are the same.
+    x, ignored = np.zeros(2, kind), 2**62
+    for label in (ignored + 1, ignored - 1):
+        with pytest.raises(LabelError, match=rf"^targets\[0\] is {label}, but labels must be in"):
+            metrics.evaluate(x, np.array([label, 1]), ignore_index=ignored)
+    assert metrics.evaluate(x, np.array([ignored, 1]), ignore_index=ignored).stats.count == 1
+
+
+@pytest.mark.parametrize("weight", [None, np.zeros(0)])
+def test_sums_of_no_sample_are_floats(weight):
+    table = metrics.cross_entropy_by_group(np.zeros((0, 2)), np.zeros(0, int), sample_weight=weight)
+    assert table.total.dtype == table.weight.dtype == np.float64
+    assert table.count.tolist() == [0, 0]
