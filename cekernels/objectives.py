@@ -150,7 +150,8 @@ class Binary(BoosterLoss):
         Raises
         ------
         ValueError
-            Labels of another shape, none, or outside [0, 1]; weights of another shape.
+            Labels of another shape, none, or outside [0, 1]; weights of another shape, or whose sum
+            is not positive.
 
         Examples
         --------
@@ -160,7 +161,7 @@ class Binary(BoosterLoss):
         """
         y = _as_labels(labels)
         check_fractions(y, "labels")
-        weight = None if sample_weight is None else np.asarray(sample_weight)
+        weight = _as_weight(sample_weight, y)
         share = float(np.average(y, weights=weight))
         smoothed = share * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         positive, negative = self._class_weights()
@@ -376,7 +377,7 @@ class Softmax(BoosterLoss):
         LabelError
             A label that is no class.
         ValueError
-            Labels of another shape, or none; weights of another shape.
+            Labels of another shape, or none; weights of another shape, or whose sum is not positive.
 
         Examples
         --------
@@ -385,7 +386,7 @@ class Softmax(BoosterLoss):
         array([-0.2877, -1.3863])
         """
         codes = as_codes(_as_labels(labels), n_classes, "labels")
-        weight = None if sample_weight is None else np.asarray(sample_weight)
+        weight = _as_weight(sample_weight, codes)
         counts = np.bincount(codes, weight, n_classes).astype(np.float64)
         weights = _validation.as_class_weight(
             self.class_weight, n_classes, np.dtype(np.float64), codes, None
@@ -533,3 +534,14 @@ def _as_labels(labels: ArrayLike) -> Array:
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"labels must have shape (n,) with n > 0, got {array.shape}")
     return array
+
+
+def _as_weight(sample_weight: ArrayLike | None, labels: Array) -> Array | None:
+    """Return a weight for each label, with a positive sum."""
+    if sample_weight is None:
+        return None
+    weight = _validation.as_shaped(sample_weight, "sample_weight", labels.shape)
+    total = float(weight.sum(dtype=np.float64))
+    if not 0.0 < total < np.inf:
+        raise ValueError(f"sample_weight must have a positive, finite sum, got {total}")
+    return weight
