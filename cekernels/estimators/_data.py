@@ -101,6 +101,17 @@ def weigh_classes(data: Data, class_weight: Array | None) -> Data:
     a and b of the classes, a t softplus(-x) + b (1 - t) softplus(x) is the loss of the target
     a t / (a t + b (1 - t)) times the denominator of this fraction.
     """
+    weighed = _weighed(data, class_weight)
+    if not weighed.weight > 0.0:
+        raise ValueError(
+            "sample_weight and class_weight must make a positive sum of weights, "
+            f"got {weighed.weight}"
+        )
+    return weighed
+
+
+def _weighed(data: Data, class_weight: Array | None) -> Data:
+    """Return what `weigh_classes` does, of any sum."""
     rows = np.ones(()) if data.sample_weight is None else data.sample_weight
     if class_weight is None:
         total = float(data.X.shape[0] if rows.ndim == 0 else rows.sum(dtype=np.float64))

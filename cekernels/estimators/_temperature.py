@@ -24,6 +24,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 from cekernels import special
 from cekernels._validation import Array
 from cekernels.estimators._logistic import LogisticRegression
+from cekernels.estimators._targets import encode_labels
 from cekernels.losses import cross_entropy
 
 METHODS = ("decision_function", "predict_log_proba", "predict_proba")
@@ -144,7 +145,8 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            A parameter or an array of the wrong type, shape or value; what the classifier raises.
+            A parameter or an array of the wrong type, shape or value; a label that a frozen classifier
+            does not know; logits that are NaN; what the classifier raises.
         """
         X, y = indexable(X, y)
         y = column_or_1d(y, warn=True)
@@ -169,7 +171,7 @@ class TemperatureScaling(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         weight = sample_weight
         if weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=scores.dtype)
-        labels = np.searchsorted(self.classes_, y)
+        _, labels = encode_labels(y, self.classes_)
         self.temperature_ = _temperature(_both(scores), labels, weight, self.n_threads)
         return self
 
@@ -314,7 +316,7 @@ def _temperature(
     low, high, log = MIN_LOG, MAX_LOG, 0.0
     for n_passes in count(1):
         scale = math.exp(log)
-        _, (slope, curvature) = cross_entropy(
+        loss, (slope, curvature) = cross_entropy(
             logits,
             labels,
             logit_scale=scale,
@@ -322,6 +324,8 @@ def _temperature(
             return_scale_grad=True,
             n_threads=n_threads,
         )
+        if math.isnan(loss):
+            raise ValueError("the classifier must have logits that are not NaN")
         low, high = (low, log) if slope > 0.0 else (log, high)
         newton = scale - slope / curvature if curvature > 0.0 else 0.0
         step = math.log(newton) if newton > 0.0 else math.inf
