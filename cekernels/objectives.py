@@ -28,6 +28,7 @@ from cekernels._derivatives import (
     class_job,
     write,
 )
+from cekernels._runtime import effective_threads
 from cekernels._stats import LossStats
 from cekernels._validation import Array, ClassWeight
 from cekernels.focal import sigmoid_focal_loss, softmax_focal_loss
@@ -122,6 +123,7 @@ class Binary(BoosterLoss):
     def __post_init__(self) -> None:
         _validation.as_fraction(self.label_smoothing, "label_smoothing")
         _validation.as_gamma(self.gamma)
+        effective_threads(self.n_threads)
         _check_smoothing(self.label_smoothing, self.gamma)
         if self.pos_weight is not None:
             _validation.as_size(self.pos_weight, "pos_weight")
@@ -338,6 +340,7 @@ class Softmax(BoosterLoss):
     def __post_init__(self) -> None:
         _validation.as_fraction(self.label_smoothing, "label_smoothing")
         _validation.as_gamma(self.gamma)
+        effective_threads(self.n_threads)
         _check_smoothing(self.label_smoothing, self.gamma)
         if self.soft_targets is not None:
             targets = _validation.as_floats(self.soft_targets, "soft_targets")

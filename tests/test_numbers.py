@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cekernels as ck
-from cekernels import _runtime, metrics, special
+from cekernels import _runtime, metrics, objectives, special
 
 ROWS, LABELS = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]]), np.array([0, 2])
 X, Y = np.array([0.5, -1.0]), np.array([1.0, 0.0])
@@ -84,3 +84,12 @@ def test_a_denominator_is_one_number():
     loss = ck.cross_entropy(ROWS, LABELS, denominator=np.array(4.0))
     assert loss == pytest.approx(ck.cross_entropy(ROWS, LABELS, reduction="sum") / 4.0, rel=1e-15)
     assert math.isfinite(loss)
+
+
+@pytest.mark.parametrize("objective", [objectives.Binary, objectives.Softmax])
+def test_threads_of_an_objective(objective):
+    with pytest.raises(TypeError, match=r"^n_threads must be an integer or None, got '2'$"):
+        objective(n_threads="2")
+    with pytest.raises(ValueError, match=r"^n_threads must not be 0"):
+        objective(n_threads=0)
+    assert objective(n_threads=-1).n_threads == -1
