@@ -150,8 +150,10 @@ def binary_cross_entropy_with_logits(
 
     Notes
     -----
-    Losses are within 2 ulp and derivatives within 3 ulp of the exact value, however small they are.
-    Infinite logits have the limit: 0 on the right side, inf on the wrong one.
+    For labels 0 and 1, losses are within 2 ulp and derivatives within 3 ulp of the exact value,
+    however small they are.  Weights, smoothing and targets in between cost one ulp more; where they
+    make the two terms of the gradient cancel, it is one of the larger term.  Infinite logits have
+    the limit: 0 on the right side, inf on the wrong one.
 
     Examples
     --------
@@ -520,9 +522,11 @@ def cross_entropy(
 
     Notes
     -----
-    Losses and gradients keep their relative accuracy however small they are, and a common offset of
-    the logits changes nothing.  A logit of -inf masks its class: probability 0, gradient 0.  Half
-    precision is computed in float32, and rounded once, to nearest, on the way out.
+    Losses, and gradients of labels without smoothing, keep their relative accuracy however small
+    they are, and a common offset of the logits changes nothing.  Where smoothing or probabilities
+    as targets make :math:`A\,p_c - q_c` cancel, the gradient has the accuracy of these two.  A
+    logit of -inf masks its class: probability 0, gradient 0.  Half precision is computed in
+    float32, and rounded once, to nearest, on the way out.
 
     Examples
     --------
