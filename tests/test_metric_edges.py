@@ -21,3 +21,12 @@ def test_sums_of_no_sample_are_floats(weight):
     table = metrics.cross_entropy_by_group(np.zeros((0, 2)), np.zeros(0, int), sample_weight=weight)
     assert table.total.dtype == table.weight.dtype == np.float64
     assert table.count.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_accuracy_adds_weights_up_in_float64(rng, kind):
+    n = 60_000
+    weight = rng.uniform(1.0, 3.0, n).astype(kind)
+    x, y = rng.normal(size=(n, 2)), rng.integers(0, 2, n)
+    wide = metrics.accuracy(x, y, sample_weight=weight.astype(np.float64))
+    assert metrics.accuracy(x, y, sample_weight=weight) == pytest.approx(wide, rel=1e-14)

@@ -82,8 +82,11 @@ def share_right(samples: Samples) -> float:
     for start in range(0, len(samples), n_rows):
         block = samples.rows(start, start + n_rows)
         weight, (is_right,) = block.counted(are_right(computable(block.logits), block.labels))
-        right += np.count_nonzero(is_right) if weight is None else weight.sum(where=is_right)
-        total += len(is_right) if weight is None else weight.sum()
+        if weight is None:
+            right, total = right + np.count_nonzero(is_right), total + len(is_right)
+        else:
+            right += weight.sum(where=is_right, dtype=np.float64)
+            total += weight.sum(dtype=np.float64)
     return float(right / total) if total else math.nan
 
 
