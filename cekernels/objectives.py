@@ -510,8 +510,10 @@ class Softmax(BoosterLoss):
             return grad[0], cross_entropy_hessian(row, targets, **options)[0]
         # The derivative of the focal loss by the cross-entropy: the ratio of their gradients.
         _, plain = cross_entropy(row, targets, reduction="sum", return_grad=True)
-        slope = grad[0, targets[0]] / plain[0, targets[0]] if plain.any() else 0.0
-        return grad[0], slope * cross_entropy_hessian(row, targets, reduction="sum")[0]
+        hessian = cross_entropy_hessian(row, targets, reduction="sum")[0]
+        with np.errstate(all="ignore"):
+            slope = grad[0, targets[0]] / plain[0, targets[0]] if plain.any() else 0.0
+            return grad[0], slope * hessian
 
     def _stats(self, margins: Array, labels: Array, sample_weight: Array | None) -> LossStats:
         codes = self._targets(margins, labels)

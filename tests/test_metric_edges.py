@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cekernels import LabelError, metrics
+from cekernels import LabelError, metrics, objectives
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -30,3 +30,14 @@ def test_accuracy_adds_weights_up_in_float64(rng, kind):
     x, y = rng.normal(size=(n, 2)), rng.integers(0, 2, n)
     wide = metrics.accuracy(x, y, sample_weight=weight.astype(np.float64))
     assert metrics.accuracy(x, y, sample_weight=weight) == pytest.approx(wide, rel=1e-14)
+
+
+def test_results_that_underflow_raise_no_flags():
+    x, y, weight = np.array([[600.0, 0.0], [0.0, 1.0]]), np.array([0, 0]), np.full(2, 1e-300)
+    focal = objectives.Softmax(gamma=1.0).for_catboost()
+    with np.errstate(all="raise"):
+        assert metrics.evaluate(x, y, sample_weight=weight).accuracy == 0.5
+        assert metrics.brier_score(x[:1], [0]) == 0.0
+        assert metrics.cross_entropy_by_group(x * 1e-3, y, sample_weight=weight).weight[1] == 0.0
+        assert metrics.cross_entropy_by_group(x[:1], [0], sample_weight=1e-300).total[0] == 0.0
+        assert focal.calc_ders_multi([600.0, 0.0], 0.0, 1e-100)[1].shape == (2, 2)

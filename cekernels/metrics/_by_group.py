@@ -76,7 +76,8 @@ def cross_entropy_by_group(
     count = np.bincount(index, minlength=n)
     if weight is None:
         return LossTable(values, _sums(index, loss, n), count.astype(np.float64), count)
-    total = _sums(index, weight * loss.astype(np.float64), n)
+    with np.errstate(all="ignore"):
+        total = _sums(index, weight * loss.astype(np.float64), n)
     return LossTable(values, total, _sums(index, weight, n), count)
 
 

@@ -65,6 +65,7 @@ def no_sums(n_classes: int, n_bins: int) -> Sums:
     return Sums(np.zeros((2, n_classes)), counts, np.zeros((3, n_bins)), np.zeros(1))
 
 
+@np.errstate(all="ignore")  # squares of small numbers underflow
 def sums_of(samples: Samples, n_bins: int) -> Sums:
     """Return the sums of checked samples."""
     adder, scratch = _Adder(samples, n_bins), _Scratch(samples)
