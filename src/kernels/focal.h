@@ -32,15 +32,13 @@
 /* e = 0 from here on, and with it every term that s is a factor of but |x| itself. */
 #define S_MAX REAL(1024.0)
 
-static NOINLINE void focal_core(const struct cek_binary_args *args, const real *restrict x,
-                                const real *restrict q, const real *restrict a,
-                                const real *restrict b, size_t n, real *restrict loss,
-                                real *restrict grad, real *restrict hess, real *restrict proba)
+static INLINE void focal_of(const struct cek_binary_args *args, int gauss_newton,
+                            const real *restrict x, const real *restrict a, const real *restrict b,
+                            size_t n, real *restrict loss, real *restrict grad, real *restrict hess,
+                            real *restrict proba)
 {
-    (void)q;
     const real scale = (real)args->grad_scale, gamma = (real)args->gamma;
     const real slope = 2 * gamma + 1, square = gamma * gamma;
-    const int gauss_newton = args->gauss_newton;
     const struct factor exponent = split_factor(args->gamma);
     for (size_t i = 0; i < n / LANES * LANES; i++) {
         real size = abs_(x[i]), e = exp_nonpos(-size), l = log1p_unit(e), s_low;
@@ -56,10 +54,22 @@ static NOINLINE void focal_core(const struct cek_binary_args *args, const real *
         real bent = fma_(-near, near, near) * fma_(w, bent_w, v * bent_v);
         loss[i] = fma_(w + v, l, linear);
         grad[i] = scale * far * (positive ? above : below);
-        real all = fma_(v * square, far * far * l, bent), part = far * far * fma_(e, up, v * down);
-        hess[i] = scale * (gauss_newton ? part : all);
+        hess[i] = scale * (gauss_newton ? far * far * fma_(e, up, v * down)
+                                        : fma_(v * square, far * far * l, bent));
         proba[i] = positive ? far : near;
     }
+}
+
+static NOINLINE void focal_core(const struct cek_binary_args *args, const real *restrict x,
+                                const real *restrict q, const real *restrict a,
+                                const real *restrict b, size_t n, real *restrict loss,
+                                real *restrict grad, real *restrict hess, real *restrict proba)
+{
+    (void)q;
+    if (args->gauss_newton)
+        focal_of(args, 1, x, a, b, n, loss, grad, hess, proba);
+    else
+        focal_of(args, 0, x, a, b, n, loss, grad, hess, proba);
 }
 
 static void focal(const struct cek_binary_args *args, size_t begin, size_t end, double *sums)

@@ -15,6 +15,7 @@
 #ifndef CEK_OUTER_H
 #define CEK_OUTER_H
 
+#include "../cek.h"
 #include "power.h"
 
 /* p = 0 from here on, and with it every product of p and l. */
