@@ -55,6 +55,9 @@ class LinearGrad(NamedTuple):
     X: Array | None
 
 
+LinearGrad.__module__ = "cekernels.linear"  # where pickles look for it
+
+
 @dataclass
 class LinearProblem:
     """X, targets and options, checked once, for any number of models.
