@@ -247,6 +247,8 @@ def _assert_same_bits(got, want):
     assert type(got) is type(want)
     got, want = np.asarray(got), np.asarray(want)
     assert (got.dtype, got.shape) == (want.dtype, want.shape)
+    if got.tobytes() == want.tobytes():
+        return
     # The sign of a NaN is that of the operand that a compiler puts first.
     numbers = ~np.isnan(want)
     same = np.array_equal(numbers, ~np.isnan(got))

@@ -379,6 +379,7 @@ class TestCommand:
         assert not (tmp_path / "quick-bce.png").exists()
         assert "no plots: matplotlib is not installed" in done.stderr
 
+    @pytest.mark.slow
     def test_every_installed_system_gives_the_right_answer(self, tmp_path):
         pytest.importorskip("tqdm")
         without_plots = "sys.modules['matplotlib'] = None;"
